@@ -1,0 +1,158 @@
+"""The command line; everything heavy is imported only when a command runs."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmssl.errors import MmsslError
+
+app = typer.Typer(
+    help="Self-supervised pretraining on text, images, audio and video, as one idea: an energy.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that replace the config's.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
+
+
+@app.command()
+def pretrain(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")],
+    overrides: Overrides = None,
+    override_on_resume: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="A key that may differ from the run that is there.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Train; run again on the same folder, it resumes."""
+    from mmssl.config import load_config
+    from mmssl.runs import task_of
+
+    loaded = load_config(config, overrides or [])
+    task_of(loaded).main(loaded, changed=tuple(override_on_resume or ()))
+
+
+@app.command()
+def evaluate(run: RunFolder, overrides: Overrides = None, debug: Debug = False) -> None:
+    """Energy gap, collapse, probes; writes RUN/evaluation.json and prints a table."""
+    from mmssl.runs import open_task
+
+    task, config, found = open_task(run, overrides or [])
+    task.evaluate(config, found)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Text with [MASK].")],
+    samples: Annotated[
+        int, typer.Option(min=1, help="How many joint completions to draw; 1 shows the best words.")
+    ] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write predictions.json here.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Fill in what is hidden."""
+    from mmssl.runs import open_task
+
+    task, config, found = open_task(run)
+    task.predict(config, found, inputs, samples=samples, out=out)
+
+
+@app.command()
+def score(
+    run: RunFolder,
+    x: Annotated[str, typer.Argument(metavar="X", help="What is seen; its [MASK]s are filled by Y.")],
+    candidates: Annotated[list[str], typer.Argument(metavar="Y...", help="Candidate completions.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The energy F(X, Y) of each candidate, lowest first."""
+    from mmssl.runs import open_task
+
+    task, config, found = open_task(run)
+    task.score(config, found, x, candidates, as_json=as_json)
+
+
+@app.command()
+def embed(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder, file or source as in a config.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet file.")],
+    overrides: Overrides = None,
+    debug: Debug = False,
+) -> None:
+    """Features to parquet, with the sample's path and label."""
+    from mmssl.runs import open_task
+
+    task, config, found = open_task(run, overrides or [])
+    task.embed(config, found, data, out)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the checkpoint is written.")],
+    debug: Debug = False,
+) -> None:
+    """A stock `transformers` checkpoint."""
+    from mmssl.runs import open_task
+
+    task, config, found = open_task(run)
+    task.export(config, found, folder)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="One run, or several to compare.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: RUN/report.html.")] = None,
+    debug: Debug = False,
+) -> None:
+    """One self-contained HTML page."""
+    from mmssl.report import write_report
+
+    print(write_report(runs, out))
+
+
+@app.command()
+def data(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the sheet here, too.")] = None,
+    debug: Debug = False,
+) -> None:
+    """What the model will see: a sheet of masked text."""
+    from mmssl.config import load_config
+    from mmssl.runs import task_of
+
+    loaded = load_config(config, overrides or [])
+    task_of(loaded).preview(loaded, out=out)
+
+
+def main() -> None:
+    """Run the command line; every error is one line on stderr and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except Exception as error:  # the boundary: whatever happens, a user gets one line
+        if debug:
+            traceback.print_exc()
+        said = str(error).strip().splitlines()
+        name = "" if isinstance(error, MmsslError) else f"{type(error).__name__}: "
+        print(f"mmssl: {name}{said[0] if said else 'no message'}", file=sys.stderr, flush=True)
+        leave()
+        sys.exit(error.exit_code if isinstance(error, MmsslError) else 1)
+    except SystemExit:
+        leave()
+        raise
+
+
+def leave() -> None:
+    """Take leave of the other processes, if training had begun."""
+    if "mmssl.train" in sys.modules:
+        sys.modules["mmssl.train"].leave()

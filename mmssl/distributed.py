@@ -1,0 +1,69 @@
+"""The only place that talks to other processes."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
+class Gather(torch.autograd.Function):
+    """All-gather along the first axis; the backward sums what all processes say of our share."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.length = tensor.shape[0]
+        parts = [torch.empty_like(tensor) for _ in range(processes())]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous()
+        dist.all_reduce(gradient)
+        return gradient[rank() * ctx.length : (rank() + 1) * ctx.length]
+
+
+def gather(tensor: Float[Tensor, "B *D"]) -> Float[Tensor, "A *D"]:
+    """The samples of all processes, in the order of their ranks, with gradient to the process that owns each.
+
+    A loss on gathered samples is computed alike by all processes; DDP's mean of gradients is then that of one process.
+    """
+    return tensor if processes() == 1 else Gather.apply(tensor)
+
+
+def mean_over_processes(tensor: Tensor) -> Tensor:
+    """The mean of equally shaped tensors, without gradient."""
+    if processes() > 1:
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+        tensor /= processes()
+    return tensor
+
+
+def largest(*values: float) -> list[float]:
+    """The largest of each value over all processes, so that all decide alike."""
+    if processes() == 1:
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64)
+    if dist.get_backend() == "nccl":
+        tensor = tensor.cuda()
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return tensor.tolist()
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if processes() > 1:
+        dist.barrier()

@@ -1,0 +1,132 @@
+"""Whether the embeddings have collapsed: to one point (complete), or into few of their dimensions (partial)."""
+
+from math import inf, isfinite
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from mmssl.errors import DataError
+from mmssl.evaluate import finite
+
+Verdict = Literal["healthy", "partial", "complete"]
+
+COMPLETE_STANDARD_DEVIATION = 0.05  # where isotropic embeddings have 1: the average cosine is above 0.997
+COMPLETE_RANK = 2.0  # all samples lie on little more than one line
+PARTIAL_RANK_RATIO = 0.1  # of the rank that B random embeddings of D features could reach, min(B - 1, D)
+
+
+def spectrum(embeddings: Float[Tensor, "B D"]) -> Float[Tensor, " K"]:
+    """The K = min(B, D) singular values, largest first, of the embeddings minus their mean; float64.
+
+    Values below the rounding of float32 (relative to the norm of the embeddings as given, mean included) are zero,
+    so equal embeddings have no spectrum whatever the order of summation leaves. DataError where B < 2.
+    """
+    values = finite("embeddings", embeddings).cpu().double()
+    if len(values) < 2:
+        raise DataError(f"embeddings: got {len(values)} sample, expected at least 2")
+    singular_values = torch.linalg.svdvals(values - values.mean(dim=0))
+    rounding = torch.finfo(torch.float32).eps * values.norm()
+    return torch.where(singular_values > rounding, singular_values, 0.0)
+
+
+def effective_rank(singular_values: Float[Tensor, " K"]) -> float:
+    """RankMe: the exponential of the entropy of the singular values over their sum; 0 where all of them are zero.
+
+    Garrido et al. 2023, arXiv:2210.02885, eq. 1, with two differences: `spectrum` centres the embeddings (there, a
+    constant offset counts as a dimension and hides a collapse), and 0 log 0 = 0 replaces the added epsilon of 1e-7.
+    """
+    if not singular_values.any():
+        return 0.0
+    return float(torch.special.entr(singular_values / singular_values.sum()).sum().exp())
+
+
+def alpha_req(singular_values: Float[Tensor, " K"]) -> float:
+    """The exponent alpha of the power law n^-alpha that the eigenvalues of the covariance follow; near 1 is healthy.
+
+    Agrawal et al. 2022, "alpha-ReQ". Least squares of log eigenvalue against log n over all eigenvalues that are
+    not zero, each weighted 1 / n (as Stringer et al. 2019), so that every octave of n counts alike. Infinite where
+    fewer than two are left.
+    """
+    eigenvalues = singular_values[singular_values > 0] ** 2
+    if len(eigenvalues) < 2:
+        return inf
+    order = torch.arange(1, len(eigenvalues) + 1, dtype=eigenvalues.dtype)
+    weight = 1 / order / (1 / order).sum()
+    x, y = order.log(), eigenvalues.log()
+    x, y = x - (weight * x).sum(), y - (weight * y).sum()
+    return float(-(weight * x * y).sum() / (weight * x * x).sum())
+
+
+def standard_deviation(embeddings: Float[Tensor, "B D"]) -> float:
+    """The mean over features of the standard deviation of the L2-normalised embeddings, times sqrt(D).
+
+    1 where they are isotropic, 0 where all are equal (Chen & He 2021, arXiv:2011.10566, section 4.1). A constant
+    offset lowers it, as it should: then all cosines are near 1.
+    """
+    directions = functional.normalize(finite("embeddings", embeddings).cpu().double(), dim=1)
+    return float(directions.std(dim=0, correction=0).mean() * directions.shape[1] ** 0.5)
+
+
+def lidar(embeddings: Float[Tensor, "S V D"], shrinkage: float = 1e-4) -> float:
+    """LiDAR: the effective rank, over S samples, of what V views of a sample share, seen in units of what they do not.
+
+    Thilak et al. 2024, arXiv:2312.04000, the entropy of the eigenvalues of W^-1/2 B W^-1/2, W the covariance of the
+    views around their sample's mean plus `shrinkage` times the identity, B the covariance of these means.
+    `shrinkage` is absolute, so the value depends on the scale of the embeddings. 0 where all means are equal.
+    DataError where S or V is 1.
+    """
+    values = finite("embeddings of views", embeddings).cpu().double()
+    if min(values.shape[:2]) < 2:
+        raise DataError(f"embeddings of views: got shape {tuple(values.shape)}, expected at least 2 samples of 2 views")
+    means = values.mean(dim=1)
+    between = means - means.mean(dim=0)
+    if between.norm() <= torch.finfo(torch.float32).eps * means.norm():
+        return 0.0
+    within = rearrange(values - rearrange(means, "s d -> s 1 d"), "s v d -> (s v) d")
+
+    # B = between^T between / S, so the eigenvalues are squared singular values of the means whitened by W = L L^T.
+    identity = torch.eye(values.shape[2], dtype=values.dtype)
+    factor = torch.linalg.cholesky(within.T @ within / len(within) + shrinkage * identity)
+    whitened = torch.linalg.solve_triangular(factor, between.T, upper=False)
+    return effective_rank(torch.linalg.svdvals(whitened) ** 2)
+
+
+def verdict(embeddings: Float[Tensor, "B D"]) -> Verdict:
+    """How far the embeddings have collapsed, judged against the min(B - 1, D) that random embeddings could reach.
+
+    "complete": the standard deviation is below 0.05, or the effective rank below 2 (below the middle between 1 and
+    what can be reached, where that is less). "partial": the effective rank is below a tenth of what can be reached.
+    Else "healthy".
+    """
+    return _verdict(effective_rank(spectrum(embeddings)), standard_deviation(embeddings), embeddings.shape)
+
+
+def _verdict(rank: float, deviation: float, shape: tuple[int, ...]) -> Verdict:
+    reachable = min(shape[0] - 1, shape[1])
+    if deviation < COMPLETE_STANDARD_DEVIATION or rank < min(COMPLETE_RANK, (1 + reachable) / 2):
+        return "complete"
+    return "partial" if rank < PARTIAL_RANK_RATIO * reachable else "healthy"
+
+
+def panel(embeddings: Float[Tensor, "B D"], views: Float[Tensor, "S V D"] | None = None) -> dict[str, float | Verdict]:
+    """The `collapse.*` keys of `evaluation.json`; `collapse.lidar` only where embeddings of views are given.
+
+    `collapse.alpha_req` is left out where fewer than two eigenvalues are not zero.
+    """
+    singular_values, deviation = spectrum(embeddings), standard_deviation(embeddings)
+    rank, alpha = effective_rank(singular_values), alpha_req(singular_values)
+
+    values: dict[str, float | Verdict] = {
+        "collapse.verdict": _verdict(rank, deviation, embeddings.shape),
+        "collapse.effective_rank": rank,
+        "collapse.std": deviation,
+    }
+    if isfinite(alpha):
+        values["collapse.alpha_req"] = alpha
+    if views is not None:
+        values["collapse.lidar"] = lidar(views)
+    return values

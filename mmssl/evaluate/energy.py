@@ -1,0 +1,59 @@
+"""How well the energy tells compatible pairs (x, y) from incompatible ones, in units that all methods share."""
+
+from math import isfinite
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mmssl.errors import DataError
+from mmssl.evaluate import finite
+
+
+def auroc(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> float:
+    """P(E_compatible < E_incompatible) + P(tie) / 2 over all P * Q pairs: 1 is perfect, 0.5 chance; exact, by ranks."""
+    low = finite("energies of compatible pairs", compatible).cpu().double().sort().values
+    high = finite("energies of incompatible pairs", incompatible).cpu().double()
+
+    # Each incompatible energy counts the compatible ones below it once, and again with its ties: two half points.
+    half_points = torch.searchsorted(low, high).sum() + torch.searchsorted(low, high, right=True).sum()
+    return int(half_points) / (2 * len(low) * len(high))
+
+
+def gap(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> float:
+    """Mean incompatible minus mean compatible energy, in standard deviations of the compatible (Glass 1976's delta).
+
+    The deviation is the sample's (divided by P - 1). Where the compatible energies are all equal it is 0.0 if the
+    means are equal too, else plus or minus infinity. DataError where P < 2.
+    """
+    matched = finite("energies of compatible pairs", compatible).cpu().double()
+    mismatched = finite("energies of incompatible pairs", incompatible).cpu().double()
+    if len(matched) < 2:
+        raise DataError("energies of compatible pairs: got 1, expected at least 2 to have a standard deviation")
+
+    # Measured from one of them, so that equal energies have a deviation of exactly zero.
+    matched, mismatched = matched - matched[0], mismatched - matched[0]
+    difference = mismatched.mean() - matched.mean()
+    return float(difference / matched.std()) if difference != 0 else 0.0
+
+
+def of_matrix(energies: Float[Tensor, "B B"]) -> tuple[Float[Tensor, " B"], Float[Tensor, " B*(B-1)"]]:
+    """The energies of compatible pairs (the diagonal) and of all others (row by row)."""
+    is_compatible: Bool[Tensor, "B B"] = torch.eye(len(energies), dtype=torch.bool, device=energies.device)
+    return energies.diagonal(), energies[~is_compatible]
+
+
+def summary(compatible: Float[Tensor, " P"], incompatible: dict[str, Float[Tensor, " _"]]) -> dict[str, float]:
+    """The `energy.*` keys of `evaluation.json`, given the energies of each kind of negative.
+
+    `energy.auroc` and `energy.gap` are of the kind "other" (the y of another sample), or of the first kind given
+    where that one is missing; `energy.ladder.<kind>` is each kind's AUROC. A gap that is not finite is left out:
+    JSON has no infinity.
+    """
+    if not incompatible:
+        raise DataError("energies of incompatible pairs: got no kind of negative, expected at least one")
+    headline = incompatible["other"] if "other" in incompatible else next(iter(incompatible.values()))
+
+    values = {"energy.auroc": auroc(compatible, headline), "energy.gap": gap(compatible, headline)}
+    values |= {f"energy.ladder.{kind}": auroc(compatible, energies) for kind, energies in incompatible.items()}
+    return {key: value for key, value in values.items() if isfinite(value)}

@@ -1,0 +1,208 @@
+"""What `mmssl evaluate` says of a text model, each figure beside the same encoder with random weights."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmssl.batch import Batch
+from mmssl.config import Config
+from mmssl.corruption import Corruption, replace_tokens
+from mmssl.evaluate.calibration import calibration
+from mmssl.evaluate.collapse import panel
+from mmssl.evaluate.energy import auroc, of_matrix, summary
+from mmssl.evaluate.features import text_features
+from mmssl.evaluate.labelled import labelled_results
+from mmssl.modalities.text import Vocabulary, tokenize
+from mmssl.modalities.text_data import Reader, TextData
+from mmssl.objectives import Objective, Ranking
+from mmssl.random import Draw
+from mmssl.tokens import Tokens, at
+
+ROWS_AT_ONCE = 16
+HISTOGRAM_BINS = 40
+
+
+def heldout_batches(reader: Reader, seed: int, rows: int, device: torch.device) -> Iterator[Batch]:
+    """At most `rows` held-out rows in their order, with the masks of epoch 0."""
+    total = min(rows, sum(shape[0] for shape in reader.shapes))
+    for start in range(0, total, ROWS_AT_ONCE):
+        index = np.arange(start, min(total, start + ROWS_AT_ONCE))
+        draw = Draw(seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
+        yield Batch(reader(index), draw).to(device)
+
+
+def heldout_metrics(run: Any, *, data: TextData, rows: int = 64) -> dict[str, float]:
+    """Held-out loss, energy gap and collapse while training; the main process computes, for all."""
+    if not run.accelerator.is_main_process or not data.heldout.paths:
+        return {}
+    objective: Objective = run.objective
+    objective.eval()
+    losses, embeddings, matched, others = [], [], [], []
+    with torch.no_grad(), run.accelerator.autocast():
+        for batch in heldout_batches(data.heldout, run.config.seed, rows, run.accelerator.device):
+            output = objective(batch)
+            losses.append(torch.stack([*output.terms.values()]).sum() * len(output.energy))
+            embeddings.append(output.embedding.float())
+            pairs = of_matrix(objective.energies(batch).float())
+            matched.append(pairs[0])
+            others.append(pairs[1])
+    found = summary(torch.cat(matched), {"other": torch.cat(others)}) if sum(map(len, matched)) > 1 else {}
+    collapse = panel(torch.cat(embeddings)) if sum(map(len, embeddings)) > 1 else {}
+    return {
+        "heldout.loss": float(torch.stack(losses).sum() / sum(map(len, matched))),
+        **{name: found[name] for name in ("energy.auroc", "energy.gap") if name in found},
+        **{name: value for name, value in collapse.items() if isinstance(value, float)},
+    }
+
+
+class Words(NamedTuple):
+    """All hidden words of the held-out rows, and what the model says of them."""
+
+    energy: Tensor  # of the true word
+    replaced: Tensor  # of a word drawn from the vocabulary
+    frequent: Tensor  # of a word drawn from the text, so as frequent as the true one
+    confidence: Tensor  # of the most probable word
+    correct: Tensor
+    other: tuple[Tensor, Tensor]  # row energies with their own words, and with those of other rows
+    masked: list[str]  # each document with its masks, words apart
+
+
+@torch.no_grad()
+def hidden_words(objective: Objective, vocabulary: Vocabulary, batches: Iterator[Batch], corrupt: Corruption) -> Words:
+    """Hide words as `corrupt` does and compare what is predicted with what was there."""
+    objective.eval()
+    columns: list[list[Tensor]] = [[] for _ in range(7)]
+    masked: list[str] = []
+    ordinary = torch.nonzero(~vocabulary.special)[:, 0]
+    for batch in batches:
+        tokens = tokenize(vocabulary, batch.views["text"])
+        seen, hidden = corrupt(tokens, batch.draw)
+        logits = objective.predict({"text": seen}, {"text": hidden})["text"].float()
+        energy = -logits.log_softmax(-1) if objective.normalised else -logits
+        answer, valid = at(tokens, hidden), hidden.valid
+        draws = batch.draw.integers("replaced", len(ordinary), answer.shape[1])
+        pool = answer[valid]
+        choice = batch.draw.integers("frequent", len(pool), answer.shape[1])
+        for column, words in enumerate((answer, ordinary.to(answer.device)[draws], pool[choice])):
+            columns[column].append(energy.gather(-1, words[..., None])[..., 0][valid].cpu())
+        best = logits.softmax(-1).max(-1)
+        columns[3].append(best.values[valid].cpu())
+        columns[4].append((best.indices == answer)[valid].cpu())
+        for column, energies in enumerate(of_matrix(objective.energies(batch).float()), start=5):
+            columns[column].append(energies.cpu())
+        masked += masked_documents(vocabulary, seen)
+    one, two, three, confidence, correct, own, others = (torch.cat(column) for column in columns)
+    return Words(one, two, three, confidence, correct, (own, others), masked)
+
+
+def masked_documents(vocabulary: Vocabulary, seen: Tokens) -> list[str]:
+    """The documents of packed rows that hide something, as words with `[MASK]`."""
+    found = []
+    for ids, document in zip(seen.value.cpu(), seen.place.document.cpu(), strict=True):
+        for number in range(int(document.max()) + 1):
+            words = ids[document == number]
+            if bool((words == vocabulary.mask).any()):
+                tokens = vocabulary.tokenizer.convert_ids_to_tokens(words[~is_end(vocabulary, words)].tolist())
+                found.append(
+                    " ".join("[MASK]" if token == vocabulary.tokenizer.mask_token else token for token in tokens)
+                )
+    return found
+
+
+def is_end(vocabulary: Vocabulary, ids: Tensor) -> Tensor:
+    """Which ids only begin or end a document."""
+    return (ids == vocabulary.first) | (ids == vocabulary.last)
+
+
+def floor_of(vocabulary: Vocabulary, masked: list[str]) -> dict[str, float]:
+    """The least cross-entropy that any model can reach on these masked captions of the built-in world, from its
+    tables.
+    """
+    from mmssl.savanna import floor, grammar
+
+    words = sorted({word for sentence in grammar()[0] for word in sentence})
+    split = [
+        word
+        for word, ids in zip(words, vocabulary.encode(words), strict=True)
+        if len(ids) != 1 or vocabulary.unknown in ids
+    ]
+    if split:
+        print(f"note: no floor: the tokenizer splits {', '.join(split[:3])} (+{len(split) - 1} more)", file=sys.stderr)
+        return {}
+    return {"text.floor": floor(masked)}
+
+
+def word_results(objective: Objective, config: Config, data: TextData) -> dict[str, Any]:
+    """Cross-entropy, accuracy, calibration and energies on held-out text; all hidden words are masks here."""
+    if not data.heldout.paths:
+        return {}
+    device = next(objective.parameters()).device
+    ratio = config.method.model_dump().get("hidden_ratio", 0.15)
+    # a ranking never sees the word it scores, so its own corruption serves
+    corrupt = (
+        objective.corrupt if isinstance(objective, Ranking) else replace_tokens(data.vocabulary, ratio, mask_ratio=1.0)
+    )
+    batches = heldout_batches(data.heldout, config.seed, config.evaluate.documents, device)
+    words = hidden_words(objective, data.vocabulary, batches, corrupt)
+    results: dict[str, Any] = {
+        "text.accuracy": float(words.correct.float().mean()),
+        "text.hidden_words": len(words.energy),
+    }
+    if objective.normalised:
+        bars = calibration(words.confidence, words.correct)
+        mean = float(words.energy.double().mean())
+        results |= {
+            "text.cross_entropy": mean,
+            "text.perplexity": float(np.exp(mean)),
+            "text.calibration_error": bars.error,
+        }
+        results["calibration"] = {name: getattr(bars, name).tolist() for name in ("confidence", "accuracy", "count")}
+        if config.data.source == "savanna":
+            results |= floor_of(data.vocabulary, words.masked)
+    results |= summary(words.energy, {"word_replaced": words.replaced, "frequent_word_replaced": words.frequent})
+    results["energy.ladder.other"] = auroc(*words.other)
+    edges = torch.linspace(float(words.energy.min()), float(words.replaced.max()), HISTOGRAM_BINS + 1)
+    results["energy_histogram"] = {
+        "edges": edges.tolist(),
+        "compatible": torch.histogram(words.energy.double(), edges.double()).hist.tolist(),
+        "incompatible": torch.histogram(words.replaced.double(), edges.double()).hist.tolist(),
+    }
+    return results
+
+
+def evaluate_text(
+    objective: Objective, config: Config, data: TextData, build: Callable[[], Objective], labelled: Any
+) -> dict[str, Any]:
+    """All keys of evaluation.json; `build` makes the objective with random weights, `labelled` is (train, test) or
+    None.
+    """
+    results = word_results(objective, config, data)
+    random = build().to(next(objective.parameters()).device)
+    results |= {
+        f"random_init.{name}": value for name, value in word_results(random, config, data).items() if "." in name
+    }
+    texts = heldout_texts(data, config.evaluate.documents)
+    if len(texts) > 1:
+        results |= panel(text_features(objective.encoder, data.vocabulary, texts, config.data.row_length))
+    if labelled is not None:
+        results |= labelled_results(objective.encoder, random.encoder, data.vocabulary, config, labelled)
+    return results
+
+
+def heldout_texts(data: TextData, count: int) -> list[str]:
+    """The first documents (or pieces of them) of the held-out rows."""
+    found: list[str] = []
+    total = sum(shape[0] for shape in data.heldout.shapes)
+    for row in range(total):
+        ids = data.heldout(np.array([row]))["text"][0]
+        document = tokenize(data.vocabulary, [ids]).place.document[0]
+        for number in range(int(document.max()) + 1):
+            words = ids[0][document == number]
+            found.append(data.vocabulary.decode(words[~is_end(data.vocabulary, words)].tolist()))
+        if len(found) >= count:
+            break
+    return found[:count]

@@ -1,0 +1,1 @@
+"""Modalities: how raw files become tokens."""

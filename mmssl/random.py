@@ -1,0 +1,70 @@
+"""Counter-based draws: every number is a pure function of (seed, epoch, sample index, name of the draw).
+
+The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), vectorised over a
+batch. A draw does not depend on the worker, the process, the batch or the order of reading, so a checkpoint holds no
+generator.
+"""
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+KEY_STEPS = 0x9E3779B9, 0xBB67AE85
+LOW = np.uint64(0xFFFFFFFF)
+HIGH_SHIFT = np.uint64(32)
+
+
+def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Philox4x32-10: (..., 4) counters of 32 bits (held as uint64) and a key of two 32-bit words -> (..., 4) words."""
+    c0, c1, c2, c3 = (counter[..., word] for word in range(4))
+    for turn in range(10):
+        k0, k1 = (np.uint64((key[word] + turn * KEY_STEPS[word]) & 0xFFFFFFFF) for word in range(2))
+        product0, product1 = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
+        c0, c1, c2, c3 = (
+            (product1 >> HIGH_SHIFT) ^ c1 ^ k0,
+            product1 & LOW,
+            (product0 >> HIGH_SHIFT) ^ c3 ^ k1,
+            product0 & LOW,
+        )
+    return np.stack([c0, c1, c2, c3], axis=-1)
+
+
+def hashed(*parts: object) -> int:
+    """63 bits that depend on the parts and on nothing else (no process, no platform, no PYTHONHASHSEED)."""
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+class Draw(NamedTuple):
+    """The draws that belong to a batch of samples: B pairs of (epoch, index) under one seed."""
+
+    seed: int
+    epoch: Int[Tensor, " B"]
+    index: Int[Tensor, " B"]
+
+    def uniform(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
+        """Float32 numbers in [0, 1), 24 bits each, on the device of `index`."""
+        index, epoch = (values.cpu().numpy().astype(np.uint64) for values in (self.index, self.epoch))
+        count = int(np.prod(shape, dtype=np.int64))
+        block = np.arange((count + 3) // 4, dtype=np.uint64)[None]
+        counter = np.stack(
+            np.broadcast_arrays(block, (index & LOW)[:, None], (index >> HIGH_SHIFT)[:, None], epoch[:, None]), axis=-1
+        )
+        number = hashed(self.seed, name)
+        words = philox(counter, (number & 0xFFFFFFFF, number >> 32)).reshape(len(index), -1)[:, :count]
+        values = ((words >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)).reshape(len(index), *shape)
+        return torch.from_numpy(values).to(self.index.device)
+
+    def integers(self, name: str, high: int, *shape: int) -> Int[Tensor, "B *shape"]:
+        """Integers in [0, high)."""
+        return (self.uniform(name, *shape).double() * high).long()
+
+
+def permutation(seed: int, epoch: int, count: int, name: str = "order") -> np.ndarray:
+    """A permutation of range(count), the same on every machine and in every process."""
+    return np.random.Generator(np.random.Philox(key=hashed(seed, epoch, name))).permutation(count)

@@ -1,0 +1,34 @@
+"""What the model will see: packed rows with their masks."""
+
+from pathlib import Path
+
+import torch
+
+from mmssl.evaluate.text import heldout_batches
+from mmssl.modalities.text_data import TextData
+from mmssl.objectives import Objective, Ranking
+from mmssl.tokens import at
+
+ROWS = 4
+
+
+def show_rows(objective: Objective, data: TextData, seed: int, out: Path | None) -> None:
+    """Print the first training rows as they are seen, and the words that are asked for."""
+    corrupted = objective.corrupted(next(heldout_batches(data.train, seed, ROWS, torch.device("cpu"))))
+    if isinstance(objective, Ranking):
+        tokens, seen, hidden = corrupted
+    else:
+        tokens, seen, hidden = (part["text"] for part in corrupted)
+    decode = data.vocabulary.tokenizer.convert_ids_to_tokens
+    lines = [data.summary()]
+    for row in range(len(seen.value)):
+        shown = [word for word, valid in zip(decode(seen.value[row].tolist()), seen.place.valid[row].tolist()) if valid]
+        asked = [
+            word for word, valid in zip(decode(at(tokens, hidden)[row].tolist()), hidden.valid[row].tolist()) if valid
+        ]
+        lines += ["", f"row {row}: " + " ".join(shown), f"hidden ({len(asked)}): " + " ".join(asked)]
+    sheet = "\n".join(lines)
+    print(sheet)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "sheet.txt").write_text(sheet + "\n")

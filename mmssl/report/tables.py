@@ -1,0 +1,157 @@
+"""Numbers and names as a reader meets them, and the tables of one run or of several side by side."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mmssl.report.record import Record, is_finite
+
+HIGHER, LOWER = 1, -1  # which of two values is the better one; 0 where neither is
+
+# In the order of the table; keys that are not here follow, by their own names.
+NAMES: dict[str, str] = {
+    "text.cross_entropy": "Masked cross-entropy, nats",
+    "text.floor": "Known floor of the cross-entropy, nats",
+    "text.perplexity": "Perplexity",
+    "text.accuracy": "Accuracy on hidden tokens",
+    "text.calibration_error": "Expected calibration error",
+    "energy.auroc": "Energy AUROC",
+    "energy.gap": "Energy gap, in standard deviations of compatible pairs",
+    "knn.accuracy": "kNN accuracy",
+    "probe.accuracy": "Linear probe accuracy",
+    "finetune.accuracy": "Fine-tuning accuracy",
+    "collapse.verdict": "Collapse verdict",
+    "collapse.effective_rank": "Effective rank",
+    "collapse.std": "Standard deviation of embeddings, 1 = isotropic",
+    "collapse.alpha_req": "Slope of the eigenspectrum (α-ReQ)",
+    "collapse.lidar": "LiDAR",
+    "samples_seen": "Samples seen",
+    "seconds": "Training time",
+}
+BEST: dict[str, int] = {
+    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "r1", "r5", "r10"), HIGHER),
+    **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation"), LOWER),
+}
+
+
+class Row(NamedTuple):
+    """One measure; `best` are the columns that hold the best value, if there is one among several runs."""
+
+    name: str
+    key: str
+    direction: int
+    cells: list[str]
+    best: set[int]
+    is_baseline: bool  # the same measure on an encoder that was not trained
+
+
+def number(value: Any) -> str:
+    """A value with four significant digits, thousands set apart; an em dash where there is none."""
+    if value is None:
+        return "—"
+    if not is_finite(value):
+        return str(value)
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as 42 s, 14 min 32 s or 3 h 05 min."""
+    if not is_finite(seconds):
+        return "—"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.3g} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
+
+
+def size(num_bytes: Any) -> str:
+    """Bytes as MiB or GiB."""
+    if not is_finite(num_bytes):
+        return "—"
+    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """What was trained, on what, for how long."""
+    source = record.config.get("data.source")
+    steps, planned = number(record.last("step")), record.config.get("train.steps")
+    return [
+        ("Task", number(record.config.get("task"))),
+        ("Method", number(record.config.get("method.name"))),
+        ("Encoder", number(record.config.get("encoder.name"))),
+        ("Data", ", ".join(map(str, source)) if isinstance(source, list) else number(source)),
+        ("Steps", f"{steps} of {number(planned)}" if is_finite(planned) else steps),
+        ("Samples seen", number(record.last("samples_seen"))),
+        ("Training time", duration(record.last("seconds"))),
+        ("Peak memory", size(record.last("peak_memory_bytes"))),
+    ]
+
+
+def measures(records: Sequence[Record]) -> list[Row]:
+    """Every number of the evaluations, each baseline (`random_init.*`) below what it is the baseline of."""
+    keys = {
+        key for record in records for key, value in record.evaluation.items() if not isinstance(value, (list, dict))
+    }
+    names = list(NAMES)
+    families = {name.partition(".")[0]: names.index(name) for name in names}
+
+    def place(key: str) -> tuple[int, str, bool]:
+        trained = key.removeprefix("random_init.")
+        family = families.get(trained.partition(".")[0], len(names))
+        return (names.index(trained) if trained in NAMES else family, trained, trained != key)
+
+    return [_row(key, [record.evaluation.get(key) for record in records]) for key in sorted(keys, key=place)]
+
+
+def _row(key: str, values: list[Any]) -> Row:
+    trained = key.removeprefix("random_init.")
+    direction = HIGHER if key.startswith("energy.ladder.") else BEST.get(trained.rpartition(".")[2], 0)
+    finite = [direction * value for value in values if is_finite(value)]
+    is_contest = direction != 0 and trained == key and len(set(finite)) > 1
+    show = duration if trained == "seconds" else number
+    return Row(
+        name=_name(trained),
+        key=key,
+        direction=direction,
+        cells=[show(value) if value is not None else "—" for value in values],
+        best={
+            i for i, value in enumerate(values) if is_contest and is_finite(value) and direction * value == max(finite)
+        },
+        is_baseline=trained != key,
+    )
+
+
+def _name(key: str) -> str:
+    kind = key.removeprefix("energy.ladder.")
+    return NAMES.get(key, key) if kind == key else f"Energy AUROC, negatives: {kind.replace('_', ' ')}"
+
+
+def comparison(records: Sequence[Record]) -> list[Row]:
+    """The runs side by side: what was trained, its speed and last losses."""
+    columns = [facts(record) for record in records]
+    rows = [
+        Row(name, "", 0, [column[index][1] for column in columns], set(), False)
+        for index, (name, _) in enumerate(columns[0])
+    ]
+    for key, name in (
+        ("tokens_per_second", "Tokens per second"),
+        ("samples_per_second", "Samples per second"),
+        ("loss", "Last training loss"),
+        ("heldout.loss", "Last held-out loss"),
+    ):
+        values = [record.last(key) for record in records]
+        if any(value is not None for value in values):
+            rows.append(Row(name, "", 0, [number(value) for value in values], set(), False))
+    return rows
+
+
+def differences(records: Sequence[Record]) -> list[Row]:
+    """The settings in which the runs differ; `run`, the folder itself, is none."""
+    keys = dict.fromkeys(key for record in records for key in record.config if key != "run")
+    rows = []
+    for key in keys:
+        values = [record.config.get(key) for record in records]
+        if any(repr(value) != repr(values[0]) for value in values):
+            rows.append(Row(key, "", 0, [number(value) for value in values], set(), False))
+    return rows

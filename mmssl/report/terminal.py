@@ -1,0 +1,96 @@
+"""What the command line prints: tables that a person reads."""
+
+import json
+from typing import Any
+
+from mmssl.config import Config
+from mmssl.evaluate.words import fill_in
+from mmssl.modalities.text import WRITTEN_MASK, Vocabulary
+from mmssl.models.encoder import longest
+from mmssl.objectives import Objective
+
+SHOWN = 5
+EXAMPLES = tuple(f"The {WRITTEN_MASK} chases the {WRITTEN_MASK} in the {place}." for place in ("savanna", "kitchen"))
+ROWS = (  # key of evaluation.json, what it is called
+    ("text.cross_entropy", "masked cross-entropy (nats)"),
+    ("text.floor", "  its floor"),
+    ("text.accuracy", "masked accuracy"),
+    ("text.calibration_error", "calibration error"),
+    ("energy.auroc", "energy AUROC: one word replaced"),
+    ("energy.ladder.frequent_word_replaced", "  by a frequent word"),
+    ("energy.ladder.other", "  all hidden words of another row"),
+    ("energy.gap", "energy gap (standard deviations)"),
+    ("collapse.effective_rank", "effective rank"),
+    ("knn.accuracy", "kNN accuracy"),
+    ("probe.accuracy", "linear probe accuracy"),
+    ("finetune.accuracy", "fine-tuning accuracy"),
+)
+
+
+def completions(
+    objective: Objective, config: Config, vocabulary: Vocabulary, texts: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """Texts with the model's words at each mask, beside the truth where the built-in world knows it."""
+    reach = longest(objective.encoder, config.data.row_length)
+    found = []
+    for text in EXAMPLES if texts is None else texts:
+        one: dict[str, Any] = {"text": text, "predictions": fill_in(objective, vocabulary, text, reach)}
+        if config.data.source == "savanna" and (truth := true_words(text)):
+            one["truth"] = truth
+        found.append(one)
+    return found
+
+
+def true_words(text: str) -> list[list[tuple[str, float]]]:
+    """The world's own probabilities at each mask; none where no caption reads so."""
+    from mmssl.savanna import posterior
+
+    try:
+        return [list(words.items()) for words in posterior(text)]
+    except ValueError:
+        return []
+
+
+def show_words(found: list[dict[str, Any]]) -> None:
+    """The best words of each mask."""
+    for one in found:
+        print(one["text"])
+        for number, words in enumerate(one["predictions"], 1):
+            print(f"  mask {number}: " + "  ".join(f"{word} {share:.3f}" for word, share in words[:SHOWN]))
+
+
+def show_completions(found: list[dict[str, Any]]) -> None:
+    """The model's probabilities beside the world's, where it has some; else the best words."""
+    for one in found:
+        if "truth" not in one:
+            show_words([one])
+            continue
+        print(f"\n{one['text']}")
+        for number, (words, truth) in enumerate(zip(one["predictions"], one["truth"], strict=True), 1):
+            model = dict(words)
+            print(f"  mask {number}{'':12}model   world")
+            for word, share in truth[:SHOWN]:
+                print(f"    {word:<14}{model.get(word, 0.0):7.3f} {share:7.3f}")
+
+
+def show_results(results: dict[str, Any]) -> None:
+    """The key figures, beside those of random weights."""
+    print(f"\n{'':38}trained   random weights")
+    for key, name in ROWS:
+        if key in results:
+            random = results.get(f"random_init.{key}")
+            print(f"{name:<36}{results[key]:9.3f}   {'' if random is None else f'{random:9.3f}'}")
+    if "text.floor" in results:
+        above = results["text.cross_entropy"] / results["text.floor"] - 1
+        print(f"{'above the floor':<36}{above:9.1%}")
+    if "collapse.verdict" in results:
+        print(f"{'collapse':<36}{results['collapse.verdict']:>9}")
+
+
+def show_candidates(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Candidates with their energies."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    for one in found:
+        print(f"{one['energy']:10.3f}  {one['y']}")

@@ -1,0 +1,130 @@
+"""The run folder: who writes it, with which config, on which machine; and how a finished run is opened again."""
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from mmssl.checkpoint import Restored, restore
+from mmssl.config import Config, differences, dump, load_config, packaged
+from mmssl.errors import CheckpointError, ConfigError
+from mmssl.folder import lock
+
+PACKAGES = ("mmssl", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "safetensors")
+# what may change between two starts of a run without changing what is trained
+FREE = ("run", "track", "evaluate.", "data.workers", "data.cache", "train.log_every_steps", "train.save_every_steps",
+        "train.keep_checkpoints", "train.evaluate_every_steps", "train.accumulate")  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """Hardware and versions, as every result must state them."""
+    listing = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    models = [line.split(":", 1)[1].strip() for line in listing.splitlines() if "model name" in line]
+    cpu = f"{models[0] if models else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+    devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "hardware": ", ".join(devices) or cpu, "python": platform.python_version(),
+        "processes": int(os.environ.get("WORLD_SIZE", 1)), "versions": versions, "command": " ".join(sys.argv[1:]),
+    }  # fmt: skip
+
+
+@contextmanager
+def open_folder(config: Config, *, changed: Sequence[str] = ()) -> Iterator[Path]:
+    """The run folder, locked for this run; its config must agree with one that is there, but for the keys in
+    `changed`.
+    """
+    folder = Path(config.run)
+    with ExitStack() as stack:
+        if int(os.environ.get("RANK", 0)) == 0:
+            stack.enter_context(lock(folder))
+            agree(config, folder, changed)
+            (folder / "config.yaml").write_text(dump(config))
+            (folder / "environment.json").write_text(json.dumps(environment(), indent=1))
+        yield folder
+
+
+def agree(config: Config, folder: Path, changed: Sequence[str]) -> None:
+    """CheckpointError where the folder holds a run with another config."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    try:
+        there = load_config(path)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"run {folder}: its config cannot be read ({error}); expected another run folder"
+        ) from error
+    found = [line for line in differences(there, config) if not line.startswith((*FREE, *changed))]
+    if found:
+        more = f" (+{len(found) - 4} more)" if len(found) > 4 else ""
+        raise CheckpointError(
+            f"run {folder} holds a run with another config: {'; '.join(found[:4])}{more}; "
+            "expected the same config, another run folder, or --override-on-resume KEY"
+        )
+
+
+def record_bad(folder: Path, report: dict[str, Any]) -> None:
+    """One line of bad_samples.jsonl; each fault is written once."""
+    path, line = folder / "bad_samples.jsonl", json.dumps(report)
+    if not path.exists() or line not in path.read_text().splitlines():
+        with path.open("a") as file:
+            file.write(line + "\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, whole or not at all; CheckpointError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(content, indent=1))
+        temporary.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; expected a file that can be written") from error
+
+
+def task_of(config: Config) -> ModuleType:
+    """The task's file: from `tasks/` in the current folder, or the package's own."""
+    own = Path("tasks") / f"{config.task}.py"
+    path = own if own.exists() else packaged("tasks", f"{config.task}.py")
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("[a-z]*.py")))
+        raise ConfigError(f"task {config.task}: no file tasks/{config.task}.py; known: {known}")
+    spec = importlib.util.spec_from_file_location(f"mmssl_task_{config.task}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def open_run(folder: str | Path, overrides: Sequence[str] = ()) -> tuple[Config, Restored]:
+    """The config and the newest intact checkpoint of a run."""
+    folder = Path(folder)
+    if not (folder / "config.yaml").exists():
+        raise CheckpointError(f"run {folder}: no config.yaml; expected a run folder of `mmssl pretrain`")
+    found = restore(folder)
+    if found is None:
+        raise CheckpointError(f"run {folder}: no checkpoint yet; expected a run that has saved one")
+    # the folder may have been moved since it was written
+    return load_config(folder / "config.yaml", [*overrides, f"run={json.dumps(str(folder))}"]), found
+
+
+def open_task(folder: str | Path, overrides: Sequence[str] = ()) -> tuple[ModuleType, Config, Restored]:
+    """The task, config and newest checkpoint of a run."""
+    config, found = open_run(folder, overrides)
+    return task_of(config), config, found

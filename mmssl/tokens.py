@@ -1,0 +1,68 @@
+"""Tokens and their places: what every modality becomes before a model sees it."""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Int, Shaped
+from torch import Tensor
+
+
+class Place(NamedTuple):
+    """All that a predictor is told about the answer.
+
+    `position` is the index on the flattened grid and survives dropping and shuffling. `document` numbers the
+    documents that are packed into one row (0 where a row is one sample); it is -1 where padded. Tokens see their own
+    document only.
+    """
+
+    position: Int[Tensor, "B N"]
+    document: Int[Tensor, "B N"]
+    grid: tuple[int, ...]  # (length,) | (rows, columns) | (times, bands) | (times, rows, columns)
+
+    @property
+    def valid(self) -> Bool[Tensor, "B N"]:
+        """False where padded."""
+        return self.document >= 0
+
+
+class Tokens(NamedTuple):
+    """Values with their places: (B, N) ids, or (B, N, D) patches or embeddings."""
+
+    value: Shaped[Tensor, "B N *D"]
+    place: Place
+
+
+def at(tokens: Tokens, place: Place) -> Shaped[Tensor, "B M *D"]:
+    """The values of `tokens` at the positions of `place`; `tokens` must be whole (token k lies at position k)."""
+    if tokens.value.ndim == 2:
+        return tokens.value.gather(1, place.position)
+    width = tokens.value.shape[-1]
+    return tokens.value.gather(1, repeat(place.position, "b m -> b m d", d=width))
+
+
+def take(tokens: Tokens, index: Int[Tensor, "B M"]) -> Tokens:
+    """The tokens of the given indices along N, with their places."""
+    place = Place(tokens.place.position.gather(1, index), tokens.place.document.gather(1, index), tokens.place.grid)
+    if tokens.value.ndim == 2:
+        return Tokens(tokens.value.gather(1, index), place)
+    return Tokens(tokens.value.gather(1, repeat(index, "b m -> b m d", d=tokens.value.shape[-1])), place)
+
+
+def within_document(place: Place) -> Int[Tensor, "B N"]:
+    """The position of each token counted from the first token of its document (0 where padded)."""
+    length = place.document.shape[1]
+    slot = torch.arange(length, device=place.document.device).expand_as(place.document)
+    is_first = torch.ones_like(place.document, dtype=torch.bool)
+    is_first[:, 1:] = place.document[:, 1:] != place.document[:, :-1]
+    start = torch.where(is_first, slot, 0).cummax(dim=1).values
+    return torch.where(place.valid, slot - start, 0)
+
+
+def coordinates(place: Place) -> Int[Tensor, "B N A"]:
+    """The grid coordinates of each token, one for each axis of the grid (row-major)."""
+    remaining, axes = place.position, []
+    for size in reversed(place.grid):
+        axes.append(remaining % size)
+        remaining = remaining // size
+    return rearrange(list(reversed(axes)), "a b n -> b n a")

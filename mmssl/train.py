@@ -1,0 +1,261 @@
+"""The one training loop."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import Tensor
+
+from mmssl.batch import Batch
+from mmssl.checkpoint import check_compatible, fault, restore, save
+from mmssl.config import Config, hash_of
+from mmssl.distributed import largest, wait
+from mmssl.errors import CheckpointError, NumericError, Preempted
+from mmssl.metrics import Means, Progress, Record, peak_memory_bytes
+from mmssl.objectives.base import Objective
+from mmssl.optimizer import optimizer, set_state, state_of
+from mmssl.order import Slots
+from mmssl.random import hashed
+from mmssl.schedule import scale
+
+
+@dataclass
+class Run:
+    """All that changes in training, so all that a checkpoint holds."""
+
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    accelerator: Accelerator
+    config: Config
+    model: torch.nn.Module  # the objective as Accelerate wraps it
+    data: str = ""  # fingerprint of the samples: a run resumes on the same data only
+    step: int = 0
+    samples_seen: int = 0
+    seconds: float = 0.0
+    tokens_per_sample: float = 0.0
+    parameters: dict[int, str] = field(default_factory=dict)  # id -> name, tied weights once
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        return Path(self.config.run)
+
+    @property
+    def slots(self) -> Slots:
+        """Which samples of each step this process reads."""
+        accelerator, train = self.accelerator, self.config.train
+        return Slots(train.batch_size, train.accumulate, accelerator.process_index, accelerator.num_processes)
+
+    def progress(self, seconds: float) -> float:
+        """How far the run is, in [0, 1]: by steps, or by time where that is further."""
+        limit = self.config.train.seconds
+        return min(1.0, max(self.step / self.config.train.steps, seconds / limit if limit else 0.0))
+
+
+def has_bf16() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def launch(config: Config) -> Accelerator:
+    """Join the other processes, if there are any, and settle device and precision."""
+    precision = config.train.precision
+    bf16 = has_bf16() if precision == "auto" else precision == "bf16"
+    return Accelerator(
+        mixed_precision="bf16" if bf16 else "no",
+        cpu=not torch.cuda.is_available(),
+        log_with=list(config.track) or None,
+        project_dir=config.run,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+    )
+
+
+def start(
+    objective: Objective, config: Config, accelerator: Accelerator, *, data: str = "", tokens_per_sample: float = 0.0
+) -> Run:
+    """Place the objective, make its optimizer, and go on from the run folder's newest checkpoint if there is one."""
+    names = {id(weight): name for name, weight in objective.named_parameters()}
+    objective.to(accelerator.device)
+    made = optimizer(objective, config.train)
+    run = Run(
+        objective, made, accelerator, config, objective, data, parameters=names, tokens_per_sample=tokens_per_sample
+    )
+    run.slots.size()  # refuses a batch that cannot be split
+    load(run)
+    run.model, run.optimizer = accelerator.prepare(objective, made)
+    return run
+
+
+def tensors_of(objective: Objective) -> dict[str, Tensor]:
+    """Parameters and buffers by name, tied weights once."""
+    named = [*objective.named_parameters(), *objective.named_buffers()]
+    return {name: tensor.detach() for name, tensor in named}
+
+
+def load(run: Run) -> None:
+    """Put the newest intact checkpoint into the run; CheckpointError where it belongs to another model or other
+    data.
+    """
+    found = restore(run.folder)
+    if found is None:
+        return
+    if found.state["data"] != run.data:
+        raise CheckpointError(
+            f"{found.path}: the data changed since ({found.state['data']} -> {run.data}); "
+            "expected the same samples: bring them back, or start in another run folder"
+        )
+    restore_weights(run.objective, found.tensors["model"])
+    set_state(run.optimizer, run.parameters, found.tensors["optimizer"])
+    run.step, run.samples_seen, run.seconds = found.step, found.state["samples_seen"], found.state["seconds"]
+
+
+@torch.no_grad()
+def restore_weights(objective: Objective, tensors: dict[str, Tensor]) -> None:
+    """Copy a checkpoint's tensors into an objective of the same shape."""
+    expected = tensors_of(objective)
+    check_compatible(expected, tensors, "model")
+    for name, tensor in expected.items():
+        tensor.copy_(tensors[name])
+
+
+def store(run: Run) -> None:
+    """Write a checkpoint (main process) while the others wait."""
+    if run.accelerator.is_main_process:
+        inner = getattr(run.optimizer, "optimizer", run.optimizer)
+        tensors = {"model": tensors_of(run.objective), "optimizer": state_of(inner, run.parameters)}
+        state = {
+            "samples_seen": run.samples_seen, "seconds": run.seconds, "data": run.data, "config": hash_of(run.config),
+            "processes": run.accelerator.num_processes,
+        }  # fmt: skip
+        save(run.folder, run.step, tensors, state, keep=run.config.train.keep_checkpoints)
+    wait()
+
+
+def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequence[Callable[[Run], dict]] = ()) -> None:
+    """Train until a number of steps (or until train.seconds are over), logging, evaluating and saving on the way.
+
+    Raises NumericError before a loss or gradient that is not finite can reach the weights, Preempted after SIGTERM or
+    Ctrl-C; both leave a checkpoint of the last good step.
+    """
+    config, means = run.config.train, Means()
+    record = Record(run.folder / "metrics.jsonl", run.accelerator, list(run.config.track), step=run.step)
+    progress_line = Progress(until, step=run.step, is_main=run.accelerator.is_main_process)
+    began, before, saved = time.monotonic(), run.seconds, run.step
+    logged_step, logged_at = run.step, began
+    with asked_to_stop() as stop:
+        while run.step < until and not (config.seconds and run.seconds >= config.seconds):
+            progress = run.progress(run.seconds)
+            values = one_step(run, batches, progress)
+            # all processes decide alike: is it finite, are we asked to stop, how late is it
+            finite = all(bool(torch.isfinite(value).all()) for value in values.values())
+            bad, stopping, run_seconds = largest(not finite, stop.asked, before + time.monotonic() - began)
+            if bad:
+                store(run)
+                raise NumericError(not_finite(run, values))
+            run.optimizer.step()
+            run.optimizer.zero_grad(set_to_none=True)
+            run.step, run.samples_seen, run.seconds = run.step + 1, run.samples_seen + config.batch_size, run_seconds
+            run.objective.after_step(run.progress(run_seconds))
+            means.add(values)
+            fault("after_step")
+            finished = run.step >= until or bool(config.seconds and run.seconds >= config.seconds)
+            evaluating = run.step % config.evaluate_every_steps == 0 or finished
+            if run.step % config.log_every_steps == 0 or evaluating or stopping:
+                line = log_line(run, means, run.step - logged_step, time.monotonic() - logged_at)
+                for evaluation in evaluations if evaluating else ():
+                    line |= evaluation(run)
+                record.write(run.step, line)
+                progress_line.say(run.step, line, run.progress(run.seconds))
+                logged_step, logged_at = run.step, time.monotonic()
+            if run.step % config.save_every_steps == 0 or finished or stopping:
+                store(run)
+                saved = run.step
+            if stopping and not finished:
+                progress_line.close()
+                raise Preempted(f"stopped at step {run.step}; checkpoint written, the same command resumes")
+    progress_line.close()
+    if saved != run.step:
+        store(run)
+
+
+def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
+    """Forward and backward over the micro-batches of a step; gradients are clipped, weights untouched."""
+    config, accelerator = run.config.train, run.accelerator
+    rate = config.learning_rate * scale(config.schedule, progress, config.warmup_ratio)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    total: dict[str, Tensor] = {}
+    run.model.train()
+    for micro in range(config.accumulate):
+        batch = next(batches).to(accelerator.device)
+        # dropout is a function of the step, so a resumed run needs no generator state
+        torch.manual_seed(hashed(run.config.seed, "model", run.step, micro, accelerator.process_index))
+        last = micro == config.accumulate - 1
+        with nullcontext() if last else accelerator.no_sync(run.model):
+            output = run.model(batch)
+            terms = {name: term / config.accumulate for name, term in output.terms.items()}
+            accelerator.backward(torch.stack([*terms.values()]).sum())
+        for name, term in terms.items():
+            total[name] = total.get(name, 0.0) + term.detach()
+    norm = accelerator.clip_grad_norm_(run.model.parameters(), config.gradient_clip)
+    assert isinstance(norm, Tensor)
+    return {**total, "loss": torch.stack([*total.values()]).sum(), "gradient_norm": norm.detach()}
+
+
+def log_line(run: Run, means: Means, steps: int, seconds: float) -> dict[str, Any]:
+    """What is said of the steps since the last line."""
+    rate = steps * run.config.train.batch_size / max(seconds, 1e-9)
+    return {
+        "samples_seen": run.samples_seen, "seconds": round(run.seconds, 3), **means.read(),
+        "learning_rate": run.optimizer.param_groups[0]["lr"], "samples_per_second": rate,
+        "tokens_per_second": rate * run.tokens_per_sample, "peak_memory_bytes": peak_memory_bytes(),
+    }  # fmt: skip
+
+
+def not_finite(run: Run, values: dict[str, Tensor]) -> str:
+    """The line that says what was not finite."""
+    said = ", ".join(f"{name} {float(value):g}" for name, value in values.items())
+    return (
+        f"step {run.step + 1}: {said}; expected finite numbers; the weights of step {run.step} are saved; "
+        "try a lower train.learning_rate, a longer train.warmup_ratio or train.precision=fp32"
+    )
+
+
+class asked_to_stop:
+    """Within it SIGTERM and Ctrl-C only set `asked`; the loop answers at the next step."""
+
+    def __enter__(self) -> "asked_to_stop":
+        self.asked = False
+        self.before = {number: signal.signal(number, self.note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def note(self, number: int, frame: object) -> None:
+        """Remember the wish; say so once."""
+        if not self.asked and int(os.environ.get("RANK", 0)) == 0:
+            print("stopping after this step ...", file=sys.stderr, flush=True)
+        self.asked = True
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def reseed(seed: int) -> None:
+    """Seed every global generator, so that the first weights are a function of the seed."""
+    set_seed(hashed(seed, "init") & 0xFFFFFFFF)
+
+
+def leave() -> None:
+    """Destroy the process group, if there is one: without it such a run aborts at exit."""
+    PartialState().destroy_process_group()

@@ -1,0 +1,144 @@
+"""Measure pretraining against the stock ways on the machine at hand; prints JSON.
+
+`python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
+Tokens are counted where they are real, not padding.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, ours, prepare, stock
+
+FLOPS_PER_TOKEN = (
+    "6 (layers (4 width^2 + 2 width inner) + mask_ratio (width^2 + width vocabulary)) + 12 layers length width"
+)
+
+
+def matrix_product(dtype: torch.dtype, size: int = 2048, repeats: int = 10) -> float:
+    """The best of several products of square matrices, in GFLOP/s."""
+    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times) / 1e9
+
+
+def flops_per_token() -> float:
+    """Useful operations of a training step for one token: the head counts where a token is hidden."""
+    head = MASK_RATIO * (WIDTH**2 + WIDTH * VOCABULARY)
+    return 6 * (LAYERS * (4 * WIDTH**2 + 2 * WIDTH * INNER) + head) + 12 * LAYERS * LENGTH * WIDTH
+
+
+def hardware() -> str:
+    """The processor, how many of its cores this process may use, and torch's threads."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")] + [platform.machine()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{names[0]}, {cores} cores, {torch.get_num_threads()} threads of torch"
+
+
+def run_variant(variant: str, workspace: Path, budget: Budget) -> dict:
+    """Run one variant in this process; its peak memory is that of the process."""
+    measured = stock(variant, workspace, budget) if variant in STOCK else ours(workspace, budget)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return measured._asdict() | {"peak_bytes": peak}
+
+
+def start_variant(variant: str, workspace: Path, budget: Budget) -> dict[str, float]:
+    """Run one variant in a process of its own, which answers with its last line on stdout."""
+    command = [sys.executable, __file__, "text", "--variant", variant, "--workspace", str(workspace)]
+    for name, value in budget._asdict().items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def speed(workspace: Path, variants: str, seconds: float, repeats: int) -> dict:
+    """Medians over interleaved repeats (a b c d, a b c d, ...), and the ratios of (d) to each of the others."""
+    ceiling = {"float32": matrix_product(torch.float32), "bfloat16": matrix_product(torch.bfloat16)}
+    results: dict[str, list[dict]] = {variant: [] for variant in variants}
+    for _ in range(repeats):
+        for variant in variants:
+            results[variant].append(start_variant(variant, workspace, Budget(seconds)))
+    report = {}
+    for variant, runs in results.items():
+        rates = [run["real_tokens"] / run["seconds"] for run in runs]
+        rate = statistics.median(rates)
+        precision = "float32" if variant in "ab" else "bfloat16"
+        report[variant] = {
+            "real_tokens_per_second": rate,
+            "each_repeat": rates,
+            "real_ratio": sum(run["real_tokens"] for run in runs) / sum(run["slots"] for run in runs),
+            "peak_bytes": statistics.median(run["peak_bytes"] for run in runs),
+            "share_of_ceiling": rate * flops_per_token() / 1e9 / ceiling[precision],
+        }
+    rate_of = {variant: part["real_tokens_per_second"] for variant, part in report.items()}
+    ratios = {f"d/{variant}": rate_of["d"] / rate_of[variant] for variant in STOCK if {"d", variant} <= set(rate_of)}
+    return {"variants": report, "ratios": ratios, "ceiling_gflops": ceiling, "flops_per_token": FLOPS_PER_TOKEN}
+
+
+def time_to_loss(workspace: Path, seconds: float) -> dict[str, float]:
+    """The validation loss of (b) after `seconds`, schedule included, and the time (d) trains to reach it."""
+    reference = start_variant("b", workspace, Budget(seconds, evaluate_seconds=seconds))
+    loss = reference["validation_loss"]
+    reached = start_variant("d", workspace, Budget(seconds, target=loss, evaluate_seconds=seconds / 30))
+    needed = reached["validation_seconds"]
+    return {"validation_loss": loss, "b_seconds": seconds, "d_seconds": needed, "d/b": needed / seconds}
+
+
+def arguments() -> argparse.Namespace:
+    """The command line; `--variant` and what follows it serve the processes that this one starts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    text = parser.add_subparsers(dest="task", required=True).add_parser("text", help="BERT, masked language modelling")
+    text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
+    text.add_argument("--repeat", type=int, default=3)
+    text.add_argument("--variants", default="abcd", help="which to run, in this order")
+    text.add_argument("--source", default="", help="text file, or folder of .txt files; default: synthetic lines")
+    text.add_argument("--time-to-loss", action="store_true", help="the second figure, in place of the speeds")
+    text.add_argument("--reference-seconds", type=float, default=300, help="training of (b) for --time-to-loss")
+    text.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
+    text.add_argument("--variant", choices=[*STOCK, "d"], help="run this one alone, here")
+    text.add_argument("--workspace", type=Path, help="folder with lines.txt and tokenizer.json, for --variant")
+    text.add_argument("--target", type=float, default=0.0)
+    text.add_argument("--evaluate-seconds", type=float, default=0.0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the benchmark, or one variant of it."""
+    options = arguments()
+    if options.variant:
+        budget = Budget(options.seconds, options.target, options.evaluate_seconds)
+        print(json.dumps(run_variant(options.variant, options.workspace, budget)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder)
+        prepare(workspace, options.source)
+        if options.time_to_loss:
+            report = time_to_loss(workspace, options.reference_seconds)
+        else:
+            report = speed(workspace, options.variants, options.seconds, options.repeat)
+    versions = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
+    machine = {"hardware": hardware(), "versions": versions | {"python": platform.python_version()}}
+    words = json.dumps(report | machine, indent=2)
+    print(words)
+    if options.out:
+        options.out.write_text(words + "\n")
+
+
+if __name__ == "__main__":
+    main()
