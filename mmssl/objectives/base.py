@@ -31,6 +31,10 @@ class Objective(nn.Module):
         """F(x of the row, y of the column): compatible pairs lie on the diagonal."""
         raise TypeError(f"{type(self).__name__} defines no energies")
 
+    def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
+        """All tokens, those that are seen, and the hidden places, of each modality."""
+        raise TypeError(f"{type(self).__name__} hides nothing")
+
     def predict(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tensor]:
         """What the model says of the hidden places: (B, M, ...) for each modality; for text, logits over the
         vocabulary.

@@ -90,7 +90,6 @@ class Predictive(Objective):
         return {name: self.by_name[name].predictor(sx, place) for name, place in hidden.items()}
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
-        """All tokens, those that are seen, and the hidden places, of each modality."""
         tokens = {name: stream.tokenize(batch.views[name]) for name, stream in self.by_name.items()}
         pairs = {name: stream.corrupt(tokens[name], batch.draw) for name, stream in self.by_name.items()}
         return tokens, {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}

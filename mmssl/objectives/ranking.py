@@ -43,7 +43,7 @@ class Ranking(Objective):
         self.tokenize, self.corrupt, self.negative, self.margin = tokenize, corrupt, negative, margin
 
     def forward(self, batch: Batch) -> Output:
-        tokens, seen, hidden = self.corrupted(batch)
+        tokens, seen, hidden = (part["text"] for part in self.corrupted(batch))
         sx = self.encoder({"text": seen})
         # the true word and one drawn from the vocabulary, in the same window
         true = at(tokens, hidden)
@@ -55,7 +55,7 @@ class Ranking(Objective):
         return Output({"text": loss.mean()}, matched.detach(), pooled(sx).detach())
 
     def energies(self, batch: Batch) -> Float[Tensor, "B B"]:
-        tokens, seen, hidden = self.corrupted(batch)
+        tokens, seen, hidden = (part["text"] for part in self.corrupted(batch))
         answer = at(tokens, hidden)  # (B, M)
         words = answer.T[None].expand(len(answer), -1, -1)  # row i, place m: the m-th answers of all samples
         energy = -self.scorer.of_words(self.encoder({"text": seen}), hidden, words)  # (B, M, B)
@@ -65,7 +65,7 @@ class Ranking(Objective):
     def predict(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tensor]:
         return {"text": self.scorer(self.encoder(seen), hidden["text"])}
 
-    def corrupted(self, batch: Batch) -> tuple[Tokens, Tokens, Place]:
-        """All tokens, those that are seen, and the hidden places."""
+    def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
         tokens = self.tokenize(batch.views["text"])
-        return tokens, *self.corrupt(tokens, batch.draw)
+        seen, hidden = self.corrupt(tokens, batch.draw)
+        return {"text": tokens}, {"text": seen}, {"text": hidden}

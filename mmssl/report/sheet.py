@@ -6,7 +6,7 @@ import torch
 
 from mmssl.evaluate.text import heldout_batches
 from mmssl.modalities.text_data import TextData
-from mmssl.objectives import Objective, Ranking
+from mmssl.objectives import Objective
 from mmssl.tokens import at
 
 ROWS = 4
@@ -14,11 +14,8 @@ ROWS = 4
 
 def show_rows(objective: Objective, data: TextData, seed: int, out: Path | None) -> None:
     """Print the first training rows as they are seen, and the words that are asked for."""
-    corrupted = objective.corrupted(next(heldout_batches(data.train, seed, ROWS, torch.device("cpu"))))
-    if isinstance(objective, Ranking):
-        tokens, seen, hidden = corrupted
-    else:
-        tokens, seen, hidden = (part["text"] for part in corrupted)
+    batch = next(heldout_batches(data.train, seed, ROWS, torch.device("cpu")))
+    tokens, seen, hidden = (part["text"] for part in objective.corrupted(batch))
     decode = data.vocabulary.tokenizer.convert_ids_to_tokens
     lines = [data.summary()]
     for row in range(len(seen.value)):
