@@ -1,7 +1,7 @@
 """The one attention function that all stock transformer layers run.
 
 Rows may pack several documents; a token sees its own document only, and with a sliding window only its neighbours.
-The stock classes pass keyword arguments through to the attention function, so it is handed `document` and needs no
+The stock classes pass keyword arguments through to the attention function, so it is handed `packing` and needs no
 mask from them (`create_bidirectional_mask` ignores packing). On CUDA half precision runs `torch.nn.attention.varlen`
 on unpadded tokens.
 """
@@ -9,24 +9,45 @@ on unpadded tokens.
 from typing import Any
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import dropout as drop
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
+from mmssl.dropout import drop
+
 NAME = "mmssl"
+HIDDEN = -1e4  # added to scores: exp(-1e4) is 0 in every type
 PLAIN_AT_MOST = {torch.bfloat16: 600, torch.float16: 600, torch.float32: 256}  # CPU: beyond, the fused kernel is faster
 
 
-def visible(document: Int[Tensor, "B N"], window: int | None) -> Bool[Tensor, "B 1 N N"]:
-    """Which tokens see which: those of the same document, and nearer than `window` tokens where there is one."""
-    same = document[:, None, :, None] == document[:, None, None, :]
-    if window is None:
-        return same
-    slot = torch.arange(document.shape[1], device=document.device)
-    return same & ((slot[:, None] - slot[None]).abs() < window)
+class Packing:
+    """Which tokens of packed rows see which; made once for a batch and shared by all layers.
+
+    `document` (B, N) numbers the documents of a row; a token sees those of its own number, and with a window only the
+    ones nearer than that.
+    """
+
+    def __init__(self, document: Int[Tensor, "B N"]) -> None:
+        self.document = document
+        self.biases: dict[tuple[torch.dtype, int | None], Tensor] = {}
+
+    def visible(self, window: int | None) -> Bool[Tensor, "B 1 N N"]:
+        """True where the token of the row sees that of the column."""
+        same = self.document[:, None, :, None] == self.document[:, None, None, :]
+        if window is None:
+            return same
+        slot = torch.arange(self.document.shape[1], device=self.document.device)
+        return same & ((slot[:, None] - slot[None]).abs() < window)
+
+    def bias(self, like: Float[Tensor, "B heads N D"], window: int | None) -> Float[Tensor, "H N N"]:
+        """0 where visible, else so low that its softmax is exactly 0; for all B * heads score matrices."""
+        key = like.dtype, window
+        if key not in self.biases:
+            low = torch.where(self.visible(window), 0.0, HIDDEN).to(like.dtype)
+            self.biases[key] = repeat(low, "b 1 n m -> (b heads) n m", heads=like.shape[1])
+        return self.biases[key]
 
 
 def attention(
@@ -36,7 +57,7 @@ def attention(
     value: Float[Tensor, "B heads N D"],
     attention_mask: Tensor | None,
     *,
-    document: Int[Tensor, "B N"],
+    packing: Packing,
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
@@ -44,13 +65,13 @@ def attention(
 ) -> tuple[Float[Tensor, "B N heads D"], None]:
     """Attention within documents, by the fastest exact kernel for the device, the type and the length."""
     if attention_mask is not None:
-        raise ValueError("attention is given `document`, not attention_mask; got both")
+        raise ValueError("attention: got attention_mask; expected `packing` alone to say which tokens are seen")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and query.dtype != torch.float32 and dropout == 0.0:
-        return varlen(query, key, value, document, scale, sliding_window), None
-    mask = visible(document, sliding_window)
+        return varlen(query, key, value, packing.document, scale, sliding_window), None
     if query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]:
-        return rearrange(plain(query, key, value, mask, scale, dropout), "b h n d -> b n h d"), None
+        return plain(query, key, value, packing.bias(query, sliding_window), scale, dropout), None
+    mask = packing.visible(sliding_window)
     mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
     return rearrange(mixed, "b h n d -> b n h d"), None
 
@@ -59,14 +80,18 @@ def plain(
     query: Float[Tensor, "B heads N D"],
     key: Float[Tensor, "B heads N D"],
     value: Float[Tensor, "B heads N D"],
-    mask: Bool[Tensor, "B 1 N N"],
-    scaling: float,
+    bias: Float[Tensor, "H N N"],
+    scale: float,
     dropout: float,
-) -> Float[Tensor, "B heads N D"]:
+) -> Float[Tensor, "B N heads D"]:
     """softmax(q k^T) v as written: on CPU its backward is faster than the fused kernel's for short rows."""
-    scores = (query * scaling) @ key.transpose(-1, -2)
-    weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
-    return drop(weights, dropout, training=dropout > 0) @ value
+    batch, heads = query.shape[:2]
+    query, key, value = (rearrange(tensor, "b h n d -> (b h) n d") for tensor in (query, key, value))
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
+    # autocast would compute the softmax in float32; its own type is exact enough for the weights of a mean
+    weights = torch.ops.aten._softmax(scores, -1, False)
+    weights = drop(weights, dropout) if dropout > 0 else weights
+    return rearrange(weights @ value, "(b h) n d -> b n h d", b=batch, h=heads)
 
 
 def varlen(
@@ -96,7 +121,7 @@ def varlen(
 
 
 def use_attention(model: PreTrainedModel) -> PreTrainedModel:
-    """Let a stock model run `attention`; it must then be called with `document=` (B, N)."""
+    """Let a stock model run `attention`; it must then be called with `packing=`."""
     AttentionInterface.register(NAME, attention)
     model.set_attn_implementation(NAME)
     return model

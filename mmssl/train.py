@@ -1,5 +1,6 @@
 """The one training loop."""
 
+import ctypes
 import os
 import signal
 import sys
@@ -69,7 +70,8 @@ def has_bf16() -> bool:
 
 
 def launch(config: Config) -> Accelerator:
-    """Join the other processes, if there are any, and settle device and precision."""
+    """Join the other processes, if there are any, and settle device, precision and memory."""
+    keep_pages()
     precision = config.train.precision
     bf16 = has_bf16() if precision == "auto" else precision == "bf16"
     return Accelerator(
@@ -79,6 +81,14 @@ def launch(config: Config) -> Accelerator:
         project_dir=config.run,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
+
+
+def keep_pages() -> None:
+    """Let glibc keep freed memory: 27,000 page faults a step took 15 % of a BERT step on a CPU; others ignore it."""
+    library = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(library, "mallopt"):
+        library.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        library.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
 
 
 def start(

@@ -1,15 +1,25 @@
 """Shapes and types in signatures are checked while the tests run."""
 
 import os
+import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+HYPOTHESIS_FOLDER = tempfile.TemporaryDirectory()  # removed at exit
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = HYPOTHESIS_FOLDER.name
 
 from jaxtyping import install_import_hook
 
 install_import_hook("mmssl", "beartype.beartype")
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+from tiny import savanna_words  # noqa: E402
+
+from mmssl.modalities.text import Vocabulary  # noqa: E402
+
+settings.register_profile("house", database=None, deadline=None, derandomize=True)
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +27,9 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     """No test writes outside tmp_path: not in the current folder, and not in a home cache."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf" / "datasets"))
+
+
+@pytest.fixture(scope="session")
+def savanna_vocabulary() -> Vocabulary:
+    """A WordPiece vocabulary trained on captions of the built-in world."""
+    return savanna_words()

@@ -20,7 +20,8 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from mmssl.attention import use_attention
+from mmssl.attention import Packing, use_attention
+from mmssl.dropout import use_dropout
 from mmssl.errors import ConfigError
 from mmssl.modalities.text import Kind, Vocabulary
 from mmssl.tokens import Place, Tokens, at, within_document
@@ -45,6 +46,7 @@ class TextEncoder(nn.Module):
             raise ConfigError(
                 f"encoder: {stock.config.model_type} has no known vocabulary head; known: {', '.join(HEADS)}"
             )
+        use_dropout(stock)
         self.stock = use_attention(stock)
         self.separator = separator
         self.width: int = stock.config.hidden_size
@@ -61,7 +63,7 @@ class TextEncoder(nn.Module):
         hidden = self.stock.base_model(
             input_ids=ids,
             position_ids=within_document(place) + self.first_position,
-            document=place.document,
+            packing=Packing(place.document),
             **arguments,
         ).last_hidden_state
         return {"text": Tokens(hidden, place)}

@@ -43,7 +43,8 @@ class Ranking(Objective):
         self.tokenize, self.corrupt, self.negative, self.margin = tokenize, corrupt, negative, margin
 
     def forward(self, batch: Batch) -> Output:
-        tokens, seen, hidden = (part["text"] for part in self.corrupted(batch))
+        all_tokens, all_seen, all_hidden = self.corrupted(batch)
+        tokens, seen, hidden = all_tokens["text"], all_seen["text"], all_hidden["text"]
         sx = self.encoder({"text": seen})
         # the true word and one drawn from the vocabulary, in the same window
         true = at(tokens, hidden)
@@ -55,7 +56,8 @@ class Ranking(Objective):
         return Output({"text": loss.mean()}, matched.detach(), pooled(sx).detach())
 
     def energies(self, batch: Batch) -> Float[Tensor, "B B"]:
-        tokens, seen, hidden = (part["text"] for part in self.corrupted(batch))
+        all_tokens, all_seen, all_hidden = self.corrupted(batch)
+        tokens, seen, hidden = all_tokens["text"], all_seen["text"], all_hidden["text"]
         answer = at(tokens, hidden)  # (B, M)
         words = answer.T[None].expand(len(answer), -1, -1)  # row i, place m: the m-th answers of all samples
         energy = -self.scorer.of_words(self.encoder({"text": seen}), hidden, words)  # (B, M, B)

@@ -15,7 +15,8 @@ ROWS = 4
 def show_rows(objective: Objective, data: TextData, seed: int, out: Path | None) -> None:
     """Print the first training rows as they are seen, and the words that are asked for."""
     batch = next(heldout_batches(data.train, seed, ROWS, torch.device("cpu")))
-    tokens, seen, hidden = (part["text"] for part in objective.corrupted(batch))
+    all_tokens, all_seen, all_hidden = objective.corrupted(batch)
+    tokens, seen, hidden = all_tokens["text"], all_seen["text"], all_hidden["text"]
     decode = data.vocabulary.tokenizer.convert_ids_to_tokens
     lines = [data.summary()]
     for row in range(len(seen.value)):
