@@ -1,5 +1,6 @@
 """The command line; everything heavy is imported only when a command runs."""
 
+import errno
 import sys
 import traceback
 from pathlib import Path
@@ -14,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # on any file that a command writes
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that replace the config's.")
 ]
@@ -142,14 +144,24 @@ def main() -> None:
     except Exception as error:  # the boundary: whatever happens, a user gets one line
         if debug:
             traceback.print_exc()
-        said = str(error).strip().splitlines()
-        name = "" if isinstance(error, MmsslError) else f"{type(error).__name__}: "
-        print(f"mmssl: {name}{said[0] if said else 'no message'}", file=sys.stderr, flush=True)
+        line, code = answer(error)
+        print(f"mmssl: {line}", file=sys.stderr, flush=True)
         leave()
-        sys.exit(error.exit_code if isinstance(error, MmsslError) else 1)
+        sys.exit(code)
     except SystemExit:
         leave()
         raise
+
+
+def answer(error: Exception) -> tuple[str, int]:
+    """The line and the exit code for an error."""
+    said = (str(error).strip().splitlines() or ["no message"])[0]
+    if isinstance(error, MmsslError):
+        return said, error.exit_code
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        where = error.filename or "output"
+        return f"{where}: {error.strerror}; expected a disk with free space that can be written", 4
+    return f"{type(error).__name__}: {said}", 1
 
 
 def leave() -> None:

@@ -7,7 +7,7 @@ process.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,6 +19,7 @@ from mmssl.tokens import Place, Tokens
 Corruption = Callable[[Tokens, Draw], tuple[Tokens, Place]]
 
 
+@runtime_checkable
 class Words(Protocol):
     """What a corruption must know of a vocabulary."""
 
@@ -92,9 +93,8 @@ def spans(probability: float = 0.2, longest: int = 10) -> Order:
         covers &= barrier[:, None] == barrier.gather(1, begins)[..., None]
         rank = torch.where(covers.any(1), covers.float().argmax(1), length)
         slot = torch.arange(length, device=rank.device)
-        return (
-            rank * length + slot
-        ).float() / length**2  # inside a span from left to right; what no span covers comes last
+        # inside a span from left to right; what no span covers comes last
+        return (rank * length + slot).double() / length**2
 
     return order
 
@@ -110,7 +110,7 @@ def hide(
     maskable, word = candidates
     score = torch.where(maskable, order(candidates, draw).double(), torch.inf)
     rank = score.argsort(dim=1, stable=True)
-    count = (ratio * maskable.sum(1, keepdim=True)).round().long()
+    count = (ratio * maskable.sum(1, keepdim=True).double()).round().long()
     most = max(1, round(ratio * maskable.shape[1]))
     end = torch.arange(1, maskable.shape[1] + 1, device=maskable.device).expand_as(rank)
     if whole:
@@ -171,8 +171,8 @@ def denoise_tokens(
     """Tokens dropped (the mask token in their place), replaced, or shuffled with near ones; a share is kept; all are
     asked for.
 
-    Shuffled tokens are sorted by (rank + uniform in [0, distance]) among themselves (Lample et al. 2017,
-    arXiv:1711.00043, section 2.3), inside their document; lengths do not change.
+    Shuffled tokens are sorted by (rank + uniform in [0, distance + 1)) among themselves, so none moves further than
+    `distance` (Lample et al. 2017, arXiv:1711.00043, section 2.3), inside their document; lengths do not change.
     """
     ordinary = torch.nonzero(~vocabulary.special)[:, 0]
     ratio = drop_ratio + replace_ratio + shuffle_ratio + keep_ratio
@@ -189,7 +189,7 @@ def denoise_tokens(
         # The k-th shuffled place receives the token of the k-th smallest key; keys keep documents apart.
         shuffled = (kind == 2) & real
         rank = shuffled.long().cumsum(1).double()
-        key = rank + distance * draw.uniform("shuffle", length).gather(1, position).double()
+        key = rank + (distance + 1) * draw.uniform("shuffle", length).gather(1, position).double()
         key = torch.where(shuffled, key + hidden.document * (2.0 * (slots + distance + 1)), torch.inf)
         source = key.argsort(dim=1, stable=True).gather(1, (rank.long() - 1).clamp(min=0))
         moved = original.gather(1, source)

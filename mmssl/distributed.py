@@ -30,7 +30,8 @@ class Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        gradient = gradients[0].contiguous()
+        # a copy: autograd may hand the same tensor to others
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return gradient[rank() * ctx.length : (rank() + 1) * ctx.length]
 

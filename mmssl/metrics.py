@@ -105,7 +105,7 @@ class Progress:
             self.bar.start()
             self.task = self.bar.add_task("", total=total_steps, completed=step, said="")
 
-    def say(self, step: int, values: dict[str, float], progress: float) -> None:
+    def say(self, step: int, values: dict[str, Any], progress: float) -> None:
         """Show where the run is; `progress` in [0, 1] gives the time left."""
         if not self.is_main:
             return

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class LARS(torch.optim.Optimizer):
-    """SGD with momentum whose step is scaled for each weight (You et al. 2017, arXiv:1708.03888, eq. 6).
+    """SGD with momentum whose step is scaled for each weight (You et al. 2017, arXiv:1708.03888, algorithm 1).
 
-    Parameters of groups without weight decay (biases, norms) take plain momentum steps, as in SimCLR.
+    As in SimCLR's code, and unlike eq. 6, the weight's norm is divided by the norm of gradient plus decay, and
+    parameters of groups without weight decay (biases, norms) take plain momentum steps.
     """
 
     def __init__(

@@ -67,10 +67,10 @@ class Order(NamedTuple):
         return group, turn
 
     def shares(self) -> np.ndarray:
-        """Samples of each group in a cycle: largest remainders, at least one."""
+        """Samples of each group in a cycle: largest remainders, at least one unless the group is empty."""
         weight = np.array(self.sizes, dtype=np.float64) ** self.exponent
         exact = weight / weight.sum() * CYCLE
-        shares = np.maximum(np.floor(exact).astype(np.int64), 1)
+        shares = np.maximum(np.floor(exact).astype(np.int64), np.array(self.sizes) > 0)
         for group in np.argsort(-(exact - np.floor(exact)), kind="stable")[: max(0, CYCLE - shares.sum())]:
             shares[group] += 1
         shares[np.argmax(shares)] -= shares.sum() - CYCLE
@@ -117,7 +117,7 @@ class Samples(Dataset):
     def __init__(self, read, order: Order) -> None:
         self.read, self.order = read, order
 
-    def __getitems__(self, positions: list[int]) -> Batch:
+    def __getitems__(self, positions: np.ndarray) -> Batch:
         """The batch of these positions."""
         epoch, index = self.order.at(np.asarray(positions))
         draw = Draw(self.order.seed, torch.from_numpy(epoch), torch.from_numpy(index))

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,13 +16,13 @@ from typing import Any
 import torch
 
 from mmssl.checkpoint import Restored, restore
-from mmssl.config import Config, differences, dump, load_config, packaged
+from mmssl.config import Config, differences, dump, flat, load_config, packaged
 from mmssl.errors import CheckpointError, ConfigError
 from mmssl.folder import lock
 
 PACKAGES = ("mmssl", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "safetensors")
 # what may change between two starts of a run without changing what is trained
-FREE = ("run", "track", "evaluate.", "data.workers", "data.cache", "train.log_every_steps", "train.save_every_steps",
+FREE = ("run", "track", "evaluate", "data.workers", "data.cache", "train.log_every_steps", "train.save_every_steps",
         "train.keep_checkpoints", "train.evaluate_every_steps", "train.accumulate")  # fmt: skip
 
 
@@ -53,14 +54,17 @@ def open_folder(config: Config, *, changed: Sequence[str] = ()) -> Iterator[Path
         if int(os.environ.get("RANK", 0)) == 0:
             stack.enter_context(lock(folder))
             agree(config, folder, changed)
-            (folder / "config.yaml").write_text(dump(config))
-            (folder / "environment.json").write_text(json.dumps(environment(), indent=1))
+            write_whole(folder / "config.yaml", dump(config))
+            write_json(folder / "environment.json", environment())
         yield folder
 
 
 def agree(config: Config, folder: Path, changed: Sequence[str]) -> None:
-    """CheckpointError where the folder holds a run with another config."""
+    """CheckpointError where the folder holds a run with another config, ConfigError where `changed` names no key."""
     path = folder / "config.yaml"
+    for key in changed:
+        if not any(has_key(known, (key,)) for known in flat(config.model_dump())):
+            raise ConfigError(f"override-on-resume {key}: no such key; expected one of the config, as in train.steps")
     if not path.exists():
         return
     try:
@@ -69,13 +73,21 @@ def agree(config: Config, folder: Path, changed: Sequence[str]) -> None:
         raise CheckpointError(
             f"run {folder}: its config cannot be read ({error}); expected another run folder"
         ) from error
-    found = [line for line in differences(there, config) if not line.startswith((*FREE, *changed))]
-    if found:
+    found = [line for line in differences(there, config) if not has_key(line.partition(":")[0], (*FREE, *changed))]
+    if found and not any((folder / "checkpoints").glob("step-*")):
+        # nothing was trained yet, as after an error in the data: the new config begins anew
+        shutil.rmtree(folder / "tokenizer", ignore_errors=True)
+    elif found:
         more = f" (+{len(found) - 4} more)" if len(found) > 4 else ""
         raise CheckpointError(
             f"run {folder} holds a run with another config: {'; '.join(found[:4])}{more}; "
             "expected the same config, another run folder, or --override-on-resume KEY"
         )
+
+
+def has_key(key: str, names: Sequence[str]) -> bool:
+    """Whether a dotted key is one of the names, or lies in a section that is."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def record_bad(folder: Path, report: dict[str, Any]) -> None:
@@ -88,10 +100,15 @@ def record_bad(folder: Path, report: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """A JSON file, whole or not at all; CheckpointError where it cannot be written."""
+    write_whole(path, json.dumps(content, indent=1))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A file, whole or not at all; CheckpointError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(content, indent=1))
+        temporary.write_text(text)
         temporary.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}; expected a file that can be written") from error

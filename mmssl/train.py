@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
@@ -74,10 +75,13 @@ def launch(config: Config) -> Accelerator:
     keep_pages()
     precision = config.train.precision
     bf16 = has_bf16() if precision == "auto" else precision == "bf16"
+    installed = [str(tracker) for tracker in get_available_trackers()]
+    for name in sorted({*config.track} - {*installed}):
+        print(f"warning: tracker {name}: not installed; expected mmssl[{name}]; training goes on", file=sys.stderr)
     return Accelerator(
         mixed_precision="bf16" if bf16 else "no",
         cpu=not torch.cuda.is_available(),
-        log_with=list(config.track) or None,
+        log_with=[name for name in config.track if name in installed] or None,
         project_dir=config.run,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
@@ -169,7 +173,8 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
             values = one_step(run, batches, progress)
             # all processes decide alike: is it finite, are we asked to stop, how late is it
             finite = all(bool(torch.isfinite(value).all()) for value in values.values())
-            bad, stopping, run_seconds = largest(not finite, stop.asked, before + time.monotonic() - began)
+            run_seconds = before + time.monotonic() - began
+            bad, stopping, run_seconds = largest(float(not finite), float(stop.asked), run_seconds)
             if bad:
                 store(run)
                 raise NumericError(not_finite(run, values))

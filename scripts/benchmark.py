@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, ours, prepare, stock
+from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
 
 FLOPS_PER_TOKEN = (
     "6 (layers (4 width^2 + 2 width inner) + mask_ratio (width^2 + width vocabulary)) + 12 layers length width"
@@ -53,7 +53,12 @@ def hardware() -> str:
 
 def run_variant(variant: str, workspace: Path, budget: Budget) -> dict:
     """Run one variant in this process; its peak memory is that of the process."""
-    measured = stock(variant, workspace, budget) if variant in STOCK else ours(workspace, budget)
+    if variant in STOCK:
+        measured = stock(variant, workspace, budget)
+    else:
+        from benchmark_ours import ours
+
+        measured = ours(workspace, budget)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return measured._asdict() | {"peak_bytes": peak}
 
@@ -92,12 +97,17 @@ def speed(workspace: Path, variants: str, seconds: float, repeats: int) -> dict:
 
 
 def time_to_loss(workspace: Path, seconds: float) -> dict[str, float]:
-    """The validation loss of (b) after `seconds`, schedule included, and the time (d) trains to reach it."""
+    """The validation loss of (b) after `seconds`, schedule included, and the time (d) needs to reach it (nan: never)."""
     reference = start_variant("b", workspace, Budget(seconds, evaluate_seconds=seconds))
     loss = reference["validation_loss"]
-    reached = start_variant("d", workspace, Budget(seconds, target=loss, evaluate_seconds=seconds / 30))
+    # (d) plans for a quarter of the time, its learning rate falling to 0 within it
+    quarter = Budget(seconds / 4, target=loss, evaluate_seconds=seconds / 60)
+    reached = start_variant("d", workspace, quarter)
     needed = reached["validation_seconds"]
-    return {"validation_loss": loss, "b_seconds": seconds, "d_seconds": needed, "d/b": needed / seconds}
+    return {
+        "validation_loss": loss, "b_seconds": seconds, "d_seconds": needed, "d/b": needed / seconds,
+        "d_last_validation_loss": reached["validation_loss"],
+    }  # fmt: skip
 
 
 def arguments() -> argparse.Namespace:

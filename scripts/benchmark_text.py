@@ -209,8 +209,3 @@ def stock(variant: str, workspace: Path, budget: Budget) -> Measured:
     missing = float("nan")
     heldout = validation_loss(stock_logits(model), validation_of(workspace)) if budget.evaluate_seconds else missing
     return Measured(real, slots, steps, elapsed, heldout, missing)
-
-
-def ours(workspace: Path, budget: Budget) -> Measured:
-    """Variant (d): the same lines, tokenizer, rows and model, trained by mmssl."""
-    raise NotImplementedError("variant d is not built yet")

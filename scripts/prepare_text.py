@@ -2,7 +2,7 @@
 
 usage: python scripts/prepare_text.py clinc150 data_full.json OUT        train.csv and test.csv (text, label)
        python scripts/prepare_text.py sentence_polarity FOLDER OUT       the same; every 10th line is for testing
-       python scripts/prepare_text.py xquad FOLDER OUT                   one sub-folder for each language, a paragraph a line
+       python scripts/prepare_text.py xquad FOLDER OUT                   one sub-folder a language, a paragraph a line
 """
 
 import csv

@@ -8,15 +8,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 HYPOTHESIS_FOLDER = tempfile.TemporaryDirectory()  # removed at exit
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = HYPOTHESIS_FOLDER.name
 
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook("mmssl", "beartype.beartype")
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
-from tiny import savanna_words  # noqa: E402
-
-from mmssl.modalities.text import Vocabulary  # noqa: E402
 
 settings.register_profile("house", database=None, deadline=None, derandomize=True)
 settings.load_profile("house")
@@ -30,6 +27,8 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def savanna_vocabulary() -> Vocabulary:
+def savanna_vocabulary():
     """A WordPiece vocabulary trained on captions of the built-in world."""
+    from tiny import savanna_words
+
     return savanna_words()

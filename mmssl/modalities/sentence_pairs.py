@@ -14,10 +14,12 @@ def paired(documents: list[list[int]], first: int, last: int, length: int, seed:
     """
     body = length - 3
     cut = [ids[start : start + body] for ids in documents for start in range(0, len(ids), body)]
+    if not cut:
+        return []
     cut = [cut[number] for number in permutation(seed, 0, len(cut), "pairs")]
     halves = [(ids[: len(ids) // 2], ids[len(ids) // 2 :]) for ids in cut]
-    number = torch.arange(len(cut) // 2)
-    swaps = Draw(seed, torch.zeros_like(number), number).uniform("swap") < 0.5
+    number = torch.arange(len(cut))
+    swaps = (Draw(seed, torch.zeros_like(number), number).uniform("swap") < 0.5)[: len(cut) // 2]
     pieces = [piece(a, b, first, last, 0) for a, b in halves[2 * len(swaps) :]]
     for (a, b), (c, d), swap in zip(halves[::2], halves[1::2], swaps.tolist(), strict=False):
         other = int(swap)

@@ -41,7 +41,20 @@ class Vocabulary:
         self.tokenizer.backend_tokenizer.encode_special_tokens = True
         encodings = self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         self.tokenizer.backend_tokenizer.encode_special_tokens = False
-        return [encoding.ids for encoding in encodings]
+        special = set(torch.nonzero(self.special)[:, 0].tolist()) - {self.unknown}
+        return [
+            encoding.ids if special.isdisjoint(encoding.ids) else self.spelled(encoding.ids, special)
+            for encoding in encodings
+        ]
+
+    def spelled(self, ids: list[int], special: set[int]) -> list[int]:
+        """The ids with special ones letter by letter: to a Unigram model "<s>" is a word like any other."""
+        found: list[int] = []
+        for number in ids:
+            token = str(self.tokenizer.convert_ids_to_tokens(number))
+            letters = [self.tokenizer.backend_tokenizer.token_to_id(letter) or self.unknown for letter in token]
+            found += letters if number in special else [number]
+        return found
 
     def encode_masked(self, text: str) -> list[int]:
         """Ids without first and last token; "[MASK]" (or the tokenizer's own) is the mask token."""
@@ -88,8 +101,9 @@ def train_tokenizer(texts: Iterable[str], kind: Kind, size: int, *, lowercase: b
     whole words.
     """
     names = ANGLES if kind in ("byte_bpe", "unigram") else BRACKETS
-    # A word is never longer than this; longer runs without white space are cut, so that memory stays bounded.
-    tokenizer, trainer = BUILDERS[kind](size, [*names.values()])
+    # the space before a mask belongs to the hidden word
+    mask = AddedToken(names["mask"], lstrip=kind in ("byte_bpe", "unigram"), special=True)
+    tokenizer, trainer = BUILDERS[kind](size, [mask if name == "mask" else names[name] for name in names])
     if kind in ("wordpiece", "word"):
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.train_from_iterator(texts, trainer)
@@ -101,14 +115,13 @@ def train_tokenizer(texts: Iterable[str], kind: Kind, size: int, *, lowercase: b
         pair=f"{names['cls']} $A {names['sep']} $B:1 {names['sep']}:1",
         special_tokens=special,
     )
-    mask = AddedToken(names["mask"], lstrip=kind in ("byte_bpe", "unigram"), special=True)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, mask_token=mask, clean_up_tokenization_spaces=False,
         **{f"{name}_token": token for name, token in names.items() if name != "mask"},
     )  # fmt: skip
 
 
-def wordpiece(size: int, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def wordpiece(size: int, special: list[str | AddedToken]) -> tuple[Tokenizer, trainers.Trainer]:
     """BERT's."""
     tokenizer = Tokenizer(models.WordPiece(unk_token=BRACKETS["unk"]))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -116,10 +129,12 @@ def wordpiece(size: int, special: list[str]) -> tuple[Tokenizer, trainers.Traine
     return tokenizer, trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
 
 
-def byte_bpe(size: int, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def byte_bpe(size: int, special: list[str | AddedToken]) -> tuple[Tokenizer, trainers.Trainer]:
     """RoBERTa's: every byte is in the vocabulary, so no text is unknown."""
     tokenizer = Tokenizer(models.BPE(unk_token=ANGLES["unk"]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    # a space before the first word only: `ByteLevel` alone puts one after every mask, before a full stop, too
+    first_space = pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="first", split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first_space, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     return tokenizer, trainers.BpeTrainer(
@@ -127,18 +142,18 @@ def byte_bpe(size: int, special: list[str]) -> tuple[Tokenizer, trainers.Trainer
     )
 
 
-def unigram(size: int, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def unigram(size: int, special: list[str | AddedToken]) -> tuple[Tokenizer, trainers.Trainer]:
     """XLM-R's SentencePiece model."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     return tokenizer, trainers.UnigramTrainer(
         vocab_size=size, special_tokens=special, unk_token=ANGLES["unk"], show_progress=False
     )
 
 
-def word(size: int, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def word(size: int, special: list[str | AddedToken]) -> tuple[Tokenizer, trainers.Trainer]:
     """One token for each word, as in Collobert & Weston."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=BRACKETS["unk"]))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -19,7 +19,8 @@ from mmssl.modalities.sentence_pairs import paired
 from mmssl.modalities.text import Vocabulary, every, load_tokenizer, train_tokenizer, vocabulary
 from mmssl.random import hashed
 
-BATCH = 1000  # documents that are tokenised at once
+BATCH = 1000  # documents that are tokenised at once, at most
+BATCH_CHARACTERS = 4_000_000  # and as many characters: a token takes about 50 bytes while it is made
 
 
 class Reader(NamedTuple):
@@ -146,6 +147,18 @@ def ready_vocabulary(config: Config, folder: Path, datasets: list[Any]) -> Vocab
     return vocabulary(load_tokenizer(saved))
 
 
+def together(dataset: Any) -> Iterator[tuple[int, list[str]]]:
+    """Documents that are tokenised at once, with the number of the first, so that long ones take bounded memory."""
+    for start in range(0, len(dataset), BATCH):
+        texts, begun, characters = list(dataset[start : start + BATCH]["text"]), 0, 0
+        for number, text in enumerate(texts):
+            if characters and characters + len(text) > BATCH_CHARACTERS:
+                yield start + begun, texts[begun:number]
+                begun, characters = number, 0
+            characters += len(text)
+        yield start + begun, texts[begun:]
+
+
 class RowMaker:
     """Tokenises and packs data sets into files below the cache, named by what they are made of."""
 
@@ -163,8 +176,8 @@ class RowMaker:
     def pieces(self, dataset: Any) -> Iterator[np.ndarray]:
         """The pieces of all documents, each between its first and last token."""
         first, last = self.vocabulary.first, self.vocabulary.last
-        for start in range(0, len(dataset), BATCH):
-            encoded = self.vocabulary.encode(dataset[start : start + BATCH]["text"])
+        for start, texts in together(dataset):
+            encoded = self.vocabulary.encode(texts)
             if self.pair_seed is None:
                 for ids in encoded:
                     yield from pieces(ids, first, last, self.length)

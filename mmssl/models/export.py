@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
+from mmssl.attention import use_attention
 from mmssl.errors import ConfigError
 from mmssl.modalities.text import Vocabulary
 from mmssl.models.encoder import TextEncoder
@@ -18,6 +19,10 @@ def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> Non
         )
     encoder.stock.set_attn_implementation("sdpa")
     encoder.stock.save_pretrained(folder)
+    use_attention(encoder.stock)  # else the packed rows of this process would leak into each other
     vocabulary.tokenizer.model_max_length = encoder.longest
+    if encoder.has_types:
+        vocabulary.tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+        vocabulary.tokenizer.init_kwargs["model_input_names"] = None  # saved with the attribute's value
     vocabulary.tokenizer.save_pretrained(folder)
     print(f"exported to {folder}: AutoModelForMaskedLM.from_pretrained({str(folder)!r})")

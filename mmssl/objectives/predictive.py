@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -64,7 +64,7 @@ class Predictive(Objective):
         sy = self.target(tokens)
         energy = {
             name: pair_energy(
-                stream.energy, stream.predictor(sx, hidden[name]), at(sy[name], hidden[name]), hidden[name]
+                stream.energy, stream.predictor(sx, hidden[name]), at(sy[name], hidden[name]), hidden[name].valid
             )
             for name, stream in self.by_name.items()
         }
@@ -79,9 +79,9 @@ class Predictive(Objective):
         sy, prediction = self.target(tokens), self.predict(seen, hidden)
         total = []
         for name, stream in self.by_name.items():
-            answer, place = at(sy[name], hidden[name]), hidden[name]
+            answer, valid = at(sy[name], hidden[name]), hidden[name].valid
             # the k-th hidden place of x is given the k-th answer of y; places that either lacks do not count
-            both = Place(place.position, torch.where(place.valid[None], place.document[:, None], -1), place.grid)
+            both = valid[:, None] & valid[None]
             total.append(pair_energy(stream.energy, prediction[name][:, None], answer[None], both))
         return torch.stack(total).sum(0)
 
@@ -95,9 +95,8 @@ class Predictive(Objective):
         return tokens, {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
 
 
-def pair_energy(energy: Energy, prediction: Tensor, answer: Tensor, place: Place) -> Float[Tensor, "*B"]:
+def pair_energy(energy: Energy, prediction: Tensor, answer: Tensor, valid: Bool[Tensor, "*B M"]) -> Float[Tensor, "*B"]:
     """Mean of the token energies over the valid hidden places; exactly 0 where a sample hides nothing."""
-    valid = place.valid
     per_token = torch.where(valid, energy(prediction, answer), 0.0)
     return per_token.sum(-1) / valid.sum(-1).clamp(min=1)
 

@@ -51,8 +51,8 @@ class Ranking(Objective):
         words = torch.stack([true, self.negative(batch.draw, true.shape[1])], dim=-1)
         energy = -self.scorer.of_words(sx, hidden, words)
         hinge = (self.margin + energy[..., 0] - energy[..., 1]).clamp(min=0)
-        loss = pair_energy(lambda prediction, _: prediction, hinge, true, hidden)
-        matched = pair_energy(lambda prediction, _: prediction, energy[..., 0], true, hidden)
+        loss = pair_energy(lambda prediction, _: prediction, hinge, true, hidden.valid)
+        matched = pair_energy(lambda prediction, _: prediction, energy[..., 0], true, hidden.valid)
         return Output({"text": loss.mean()}, matched.detach(), pooled(sx).detach())
 
     def energies(self, batch: Batch) -> Float[Tensor, "B B"]:

@@ -104,8 +104,8 @@ def test_token_types_mark_the_second_part_of_a_pair(vocabularies):
 def test_bert_reads_a_pair_as_the_stock_class_does(vocabularies, texts):
     encoder, words = stock_encoder("bert", vocabularies)
     a, b = words.encode(texts[:2])
-    # the stock tokenizer makes the token types of the pair
-    inputs = words.tokenizer(texts[0], texts[1], return_tensors="pt")
+    # the tokenizer makes the token types of the pair
+    inputs = words.tokenizer(texts[0], texts[1], return_token_type_ids=True, return_tensors="pt")
     assert inputs["input_ids"][0].tolist() == [words.first, *a, words.last, *b, words.last]
     stock = copy.deepcopy(encoder.stock)
     stock.set_attn_implementation("sdpa")

@@ -85,7 +85,7 @@ def test_a_source_without_lines_is_refused(benchmark_text, tmp_path):
 
 
 def test_flops_of_a_token_match_a_count_by_hand(benchmark):
-    # 4 layers x (4 x 65,536 + 2 x 262,144) weights, 0.15 x (65,536 + 4,194,304) of the head; attention 12 x 4 x 128 x 256.
+    # 4 layers x (4 x 65,536 + 2 x 262,144) weights, 0.15 x (65,536 + 4,194,304) of the head; 12 x 4 x 128 x 256.
     assert benchmark.flops_per_token() == pytest.approx(6 * (3_145_728 + 638_976) + 1_572_864)
 
 
