@@ -12,7 +12,9 @@ STEPS = 2**16  # the probability is rounded to a multiple of 1 / STEPS
 
 
 def drop(x: Float[Tensor, "*A"], probability: float) -> Float[Tensor, "*A"]:
-    """x with each number set to zero with the probability, the others scaled so that the mean stays (Hinton et al. 2012)."""
+    """x with each number set to zero with the probability, the others scaled so that the mean stays (Hinton et al.
+    2012).
+    """
     if x.device.type != "cpu":
         return nn.functional.dropout(x, probability)
     threshold = round(probability * STEPS)
@@ -35,7 +37,9 @@ class Dropout(nn.Module):
 
 
 def use_dropout(model: nn.Module) -> None:
-    """Put `Dropout` in the place of every `nn.Dropout` of a stock model; it has no weights, so checkpoints are the same."""
+    """Put `Dropout` in the place of every `nn.Dropout` of a stock model; it has no weights, so checkpoints are the
+    same.
+    """
     for name, child in model.named_children():
         if isinstance(child, nn.Dropout):
             setattr(model, name, Dropout(child.p))

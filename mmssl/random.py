@@ -56,7 +56,7 @@ class Draw(NamedTuple):
             np.broadcast_arrays(block, (index & LOW)[:, None], (index >> HIGH_SHIFT)[:, None], epoch[:, None]), axis=-1
         )
         number = hashed(self.seed, name)
-        words = philox(counter, (number & 0xFFFFFFFF, number >> 32)).reshape(len(index), -1)[:, :count]
+        words = philox(counter, (number & 0xFFFFFFFF, number >> 32)).reshape(len(index), 4 * block.shape[1])[:, :count]
         values = ((words >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)).reshape(len(index), *shape)
         return torch.from_numpy(values).to(self.index.device)
 

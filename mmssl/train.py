@@ -57,10 +57,10 @@ class Run:
         accelerator, train = self.accelerator, self.config.train
         return Slots(train.batch_size, train.accumulate, accelerator.process_index, accelerator.num_processes)
 
-    def progress(self, seconds: float) -> float:
-        """How far the run is, in [0, 1]: by steps, or by time where that is further."""
+    def progress(self, steps: int | float, seconds: float) -> float:
+        """How far the run is after so many steps, in [0, 1]: by steps, or by time where that is further."""
         limit = self.config.train.seconds
-        return min(1.0, max(self.step / self.config.train.steps, seconds / limit if limit else 0.0))
+        return min(1.0, max(steps / self.config.train.steps, seconds / limit if limit else 0.0))
 
 
 def has_bf16() -> bool:
@@ -169,8 +169,8 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
     logged_step, logged_at = run.step, began
     with asked_to_stop() as stop:
         while run.step < until and not (config.seconds and run.seconds >= config.seconds):
-            progress = run.progress(run.seconds)
-            values = one_step(run, batches, progress)
+            # the schedule is read in the middle of a step: at its ends the first or the last would have rate 0
+            values = one_step(run, batches, run.progress(run.step + 0.5, run.seconds))
             # all processes decide alike: is it finite, are we asked to stop, how late is it
             finite = all(bool(torch.isfinite(value).all()) for value in values.values())
             run_seconds = before + time.monotonic() - began
@@ -181,7 +181,7 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
             run.optimizer.step()
             run.optimizer.zero_grad(set_to_none=True)
             run.step, run.samples_seen, run.seconds = run.step + 1, run.samples_seen + config.batch_size, run_seconds
-            run.objective.after_step(run.progress(run_seconds))
+            run.objective.after_step(run.progress(run.step, run.seconds))
             means.add(values)
             fault("after_step")
             finished = run.step >= until or bool(config.seconds and run.seconds >= config.seconds)
@@ -191,7 +191,7 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
                 for evaluation in evaluations if evaluating else ():
                     line |= evaluation(run)
                 record.write(run.step, line)
-                progress_line.say(run.step, line, run.progress(run.seconds))
+                progress_line.say(run.step, line, run.progress(run.step, run.seconds))
                 logged_step, logged_at = run.step, time.monotonic()
             if run.step % config.save_every_steps == 0 or finished or stopping:
                 store(run)

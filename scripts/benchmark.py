@@ -97,7 +97,9 @@ def speed(workspace: Path, variants: str, seconds: float, repeats: int) -> dict:
 
 
 def time_to_loss(workspace: Path, seconds: float) -> dict[str, float]:
-    """The validation loss of (b) after `seconds`, schedule included, and the time (d) needs to reach it (nan: never)."""
+    """The validation loss of (b) after `seconds`, schedule included, and the time (d) needs to reach it (nan:
+    never).
+    """
     reference = start_variant("b", workspace, Budget(seconds, evaluate_seconds=seconds))
     loss = reference["validation_loss"]
     # (d) plans for a quarter of the time, its learning rate falling to 0 within it

@@ -4,6 +4,7 @@ import os
 import tempfile
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads only wait for each other
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 HYPOTHESIS_FOLDER = tempfile.TemporaryDirectory()  # removed at exit
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = HYPOTHESIS_FOLDER.name

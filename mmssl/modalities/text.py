@@ -1,5 +1,6 @@
 """Text: tokenizers, and what a row of packed documents means."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ Kind = Literal["wordpiece", "byte_bpe", "unigram", "word"]
 BRACKETS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ANGLES = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
 WRITTEN_MASK = "[MASK]"  # what a user writes, whatever the tokenizer's own mask token is
+LETTERS = 1000  # that a WordPiece vocabulary knows at most, the most frequent ones
 CONTINUES, BEGINS = "##", ("Ġ", "▁")  # how tokens say that they continue, or begin, a word
 
 
@@ -95,7 +97,9 @@ def tokenize(vocabulary: Vocabulary, views: list[Tensor]) -> Tokens:
 
 
 def train_tokenizer(texts: Iterable[str], kind: Kind, size: int, *, lowercase: bool) -> PreTrainedTokenizerFast:
-    """A tokenizer of at most `size` tokens trained on the texts.
+    """A tokenizer of at most `size` tokens trained on the texts, which are read twice.
+
+    The same texts give the same tokenizer, but for unigram, whose trainer sums in the order of a hash table.
 
     wordpiece: BERT; byte_bpe: RoBERTa, ModernBERT (never lower-cased); unigram: XLM-R (never lower-cased); word:
     whole words.
@@ -103,12 +107,17 @@ def train_tokenizer(texts: Iterable[str], kind: Kind, size: int, *, lowercase: b
     names = ANGLES if kind in ("byte_bpe", "unigram") else BRACKETS
     # the space before a mask belongs to the hidden word
     mask = AddedToken(names["mask"], lstrip=kind in ("byte_bpe", "unigram"), special=True)
-    tokenizer, trainer = BUILDERS[kind](size, [mask if name == "mask" else names[name] for name in names])
+    tokens: list[str | AddedToken] = [mask if name == "mask" else names[name] for name in names]
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    continued = continuations(texts, normalizer) if kind == "wordpiece" else []
+    tokenizer, trainer = BUILDERS[kind](size, [*tokens, *continued])
     if kind in ("wordpiece", "word"):
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+        tokenizer.normalizer = normalizer
     tokenizer.train_from_iterator(texts, trainer)
-    if tokenizer.get_vocab_size() <= len(names):
+    if tokenizer.get_vocab_size() <= len(names) + len(continued):
         raise DataError("tokenizer: the texts hold no word to train on; expected text")
+    if kind == "wordpiece":
+        tokenizer = without_continuations(tokenizer, tokens)
     special = [(names[name], tokenizer.token_to_id(names[name])) for name in ("cls", "sep")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{names['cls']} $A {names['sep']}",
@@ -119,6 +128,28 @@ def train_tokenizer(texts: Iterable[str], kind: Kind, size: int, *, lowercase: b
         tokenizer_object=tokenizer, mask_token=mask, clean_up_tokenization_spaces=False,
         **{f"{name}_token": token for name, token in names.items() if name != "mask"},
     )  # fmt: skip
+
+
+def continuations(texts: Iterable[str], normalizer: normalizers.Normalizer) -> list[str]:
+    """The letters of the texts as parts of words, most frequent first.
+
+    The trainer numbers these in the order of a hash table, and equally frequent merges by these numbers: two
+    trainings on the same texts would differ.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+    letters = sorted((letter for letter in counts if letter.isalnum()), key=lambda letter: (-counts[letter], letter))
+    return [CONTINUES + letter for letter in letters[:LETTERS]]
+
+
+def without_continuations(tokenizer: Tokenizer, special: list[str | AddedToken]) -> Tokenizer:
+    """The same tokenizer, in which the letters that continue a word are tokens like any other, not special ones."""
+    found = Tokenizer(models.WordPiece(tokenizer.get_vocab(), unk_token=BRACKETS["unk"]))
+    found.add_special_tokens(special)
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        setattr(found, part, getattr(tokenizer, part))
+    return found
 
 
 def wordpiece(size: int, special: list[str | AddedToken]) -> tuple[Tokenizer, trainers.Trainer]:

@@ -120,6 +120,19 @@ def prepare(config: Config, folder: Path, report: Callable[[dict], None], *, nex
     )
 
 
+class Texts:
+    """A share of the texts of data sets, in evenly spread batches; can be read again and again."""
+
+    def __init__(self, datasets: list[Any], share: float) -> None:
+        self.datasets, self.share = datasets, share
+
+    def __iter__(self) -> Iterator[str]:
+        for dataset in self.datasets:
+            batches = max(1, round(self.share * len(dataset) / BATCH))
+            for start in every(batches, -(-len(dataset) // BATCH)):
+                yield from dataset[start * BATCH : (start + 1) * BATCH]["text"]
+
+
 def ready_vocabulary(config: Config, folder: Path, datasets: list[Any]) -> Vocabulary:
     """The run's tokenizer: saved with the run, else the one that is named, else trained on the documents."""
     from mmssl.models.encoder import TOKENIZER_KINDS
@@ -135,13 +148,9 @@ def ready_vocabulary(config: Config, folder: Path, datasets: list[Any]) -> Vocab
         kind = TOKENIZER_KINDS[config.encoder.name] if asked == "as_encoder" else asked
         total = sum(len(dataset) for dataset in datasets)
         share = config.tokenizer.sample_documents / max(1, total)
-        texts = (
-            text
-            for dataset in datasets
-            for start in every(max(1, round(share * len(dataset) / BATCH)), -(-len(dataset) // BATCH))
-            for text in dataset[start * BATCH : (start + 1) * BATCH]["text"]
+        tokenizer = train_tokenizer(
+            Texts(datasets, share), kind, config.tokenizer.vocabulary_size, lowercase=config.tokenizer.lowercase
         )
-        tokenizer = train_tokenizer(texts, kind, config.tokenizer.vocabulary_size, lowercase=config.tokenizer.lowercase)
     tokenizer.save_pretrained(saved)
     # read back, so that a first start and a resumed one use the very same tokenizer
     return vocabulary(load_tokenizer(saved))

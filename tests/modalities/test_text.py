@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -111,11 +112,10 @@ def test_byte_level_bpe_loses_nothing(text):
     assert decoded in (text, " " + text)  # a space is put before a first word
 
 
-def bpe(found: list[Vocabulary] = []) -> Vocabulary:  # noqa: B006 - made once
+@cache
+def bpe() -> Vocabulary:
     """A byte-level vocabulary."""
-    if not found:
-        found.append(vocabulary(train_tokenizer(TEXTS, "byte_bpe", 300, lowercase=True)))
-    return found[0]
+    return vocabulary(train_tokenizer(TEXTS, "byte_bpe", 300, lowercase=True))
 
 
 def test_lower_case_is_an_option():
@@ -187,3 +187,8 @@ def test_every_spreads_at_most_count_numbers_evenly(count, total):
     assert all(0 <= number < total for number in found)
     assert not total or len(found) > min(count, total) / 2 - 1
     assert not total or found[0] == 0
+
+
+def test_training_twice_on_the_same_texts_gives_the_same_wordpiece_tokenizer():
+    one, two = (train_tokenizer(TEXTS, "wordpiece", 320, lowercase=True).backend_tokenizer.to_str() for _ in range(2))
+    assert one == two

@@ -132,7 +132,7 @@ def test_two_starts_give_identical_rows_files_and_fingerprint(tmp_path):
     assert again.fingerprint == first.fingerprint
     assert again.train == first.train
     assert {path: path.stat().st_mtime_ns for path in Path(config.run).rglob("rows-*")} == before
-    shutil.rmtree(Path(config.run) / "cache")
+    shutil.rmtree(Path(config.run))
     anew = prepared(config)
     assert anew.fingerprint == first.fingerprint
     assert [path.read_bytes() for path in (*anew.train.paths, *anew.heldout.paths)] == content
