@@ -24,6 +24,7 @@ from mmssl.tokens import Tokens, at
 
 ROWS_AT_ONCE = 16
 HISTOGRAM_BINS = 40
+OF_THE_DATA = ("text.floor", "text.hidden_words")  # whatever the weights are
 
 
 def heldout_batches(reader: Reader, seed: int, rows: int, device: torch.device) -> Iterator[Batch]:
@@ -165,7 +166,8 @@ def word_results(objective: Objective, config: Config, data: TextData) -> dict[s
             results |= floor_of(data.vocabulary, words.masked)
     results |= summary(words.energy, {"word_replaced": words.replaced, "frequent_word_replaced": words.frequent})
     results["energy.ladder.other"] = auroc(*words.other)
-    edges = torch.linspace(float(words.energy.min()), float(words.replaced.max()), HISTOGRAM_BINS + 1)
+    both = torch.cat([words.energy, words.replaced])
+    edges = torch.linspace(float(both.min()), float(both.max()) + 1e-6, HISTOGRAM_BINS + 1)
     results["energy_histogram"] = {
         "edges": edges.tolist(),
         "compatible": torch.histogram(words.energy.double(), edges.double()).hist.tolist(),
@@ -180,11 +182,10 @@ def evaluate_text(
     """All keys of evaluation.json; `build` makes the objective with random weights, `labelled` is (train, test) or
     None.
     """
-    results = word_results(objective, config, data)
+    results = word_results(objective, config, data) | {"packing.efficiency": data.efficiency}
     random = build().to(next(objective.parameters()).device)
-    results |= {
-        f"random_init.{name}": value for name, value in word_results(random, config, data).items() if "." in name
-    }
+    untrained = word_results(random, config, data)
+    results |= {f"random_init.{name}": untrained[name] for name in untrained if "." in name and name not in OF_THE_DATA}
     texts = heldout_texts(data, config.evaluate.documents)
     if len(texts) > 1:
         results |= panel(text_features(objective.encoder, data.vocabulary, texts, config.data.row_length))

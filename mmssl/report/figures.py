@@ -149,8 +149,8 @@ def thinned(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Whether values spread so far that a chart needs a logarithmic scale to show the lower ones."""
-    return min(values) > 0 and max(values) > 4 * min(values)
+    """Whether values spread so far that the lower ones need a logarithmic scale; not what falls to zero, as a rate does."""
+    return min(values) > 0 and 4 * min(values) < max(values) < 200 * min(values)
 
 
 def compact(value: float, _position: int | None = None) -> str:
