@@ -176,7 +176,8 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
             run_seconds = before + time.monotonic() - began
             bad, stopping, run_seconds = largest(float(not finite), float(stop.asked), run_seconds)
             if bad:
-                store(run)
+                if all(bool(torch.isfinite(weight).all()) for weight in run.objective.parameters()):
+                    store(run)  # else the last step itself overflowed: the checkpoint before it is the good one
                 raise NumericError(not_finite(run, values))
             run.optimizer.step()
             run.optimizer.zero_grad(set_to_none=True)
@@ -242,7 +243,7 @@ def not_finite(run: Run, values: dict[str, Tensor]) -> str:
     """The line that says what was not finite."""
     said = ", ".join(f"{name} {float(value):g}" for name, value in values.items())
     return (
-        f"step {run.step + 1}: {said}; expected finite numbers; the weights of step {run.step} are saved; "
+        f"step {run.step + 1}: {said}; expected finite numbers; the last finite weights are saved; "
         "try a lower train.learning_rate, a longer train.warmup_ratio or train.precision=fp32"
     )
 

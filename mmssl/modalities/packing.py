@@ -7,9 +7,10 @@ Best-fit decreasing (Johnson 1974) within a window of documents, so that memory 
 import json
 import os
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Rows(NamedTuple):
     values: np.ndarray
     tokens: int  # without padding, special tokens included
     unknown: int
+    sha256: str  # of the file's bytes
 
     @property
     def efficiency(self) -> float:
@@ -74,22 +76,25 @@ def write_rows(stream: Iterable[np.ndarray], path: Path, length: int, fill: np.n
     if not note.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        digest = sha256()
         with temporary.open("wb") as file:
-            counts = {"rows": 0, "tokens": 0, "unknown": 0}
+            counts: dict[str, Any] = {"rows": 0, "tokens": 0, "unknown": 0}
             for window in windows(stream):
                 rows = pack(window, length, fill)
-                file.write(np.ascontiguousarray(rows, dtype=np.int32).tobytes())
+                content = np.ascontiguousarray(rows, dtype=np.int32).tobytes()
+                digest.update(content)
+                file.write(content)
                 counts["rows"] += len(rows)
                 counts["tokens"] += sum(piece.shape[1] for piece in window)
                 counts["unknown"] += sum(int((piece[0] == unknown).sum()) for piece in window)
         temporary.replace(path)
         # the note comes last: a file without one is unfinished
-        temporary.write_text(json.dumps(counts))
+        temporary.write_text(json.dumps(counts | {"sha256": digest.hexdigest()}))
         temporary.replace(note)
     counts = json.loads(note.read_text())
     shape = (counts["rows"], len(fill), length)
     values = np.memmap(path, dtype=np.int32, mode="r", shape=shape) if counts["rows"] else np.zeros(shape, np.int32)
-    return Rows(values, counts["tokens"], counts["unknown"])
+    return Rows(values, counts["tokens"], counts["unknown"], counts["sha256"])
 
 
 def windows(stream: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:

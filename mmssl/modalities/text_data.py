@@ -116,7 +116,7 @@ def prepare(config: Config, folder: Path, report: Callable[[dict], None], *, nex
         tokens / count,
         tokens / (count * config.data.row_length),
         sum(rows.unknown for _, rows in train) / tokens,
-        sha256(json.dumps([path.name for path, _ in train]).encode()).hexdigest()[:16],
+        sha256(json.dumps([rows.sha256 for _, rows in train]).encode()).hexdigest()[:16],
     )
 
 

@@ -149,7 +149,7 @@ def thinned(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Whether values spread so far that the lower ones need a logarithmic scale; not what falls to zero, as a rate does."""
+    """Whether the lower values need a logarithmic scale to be seen; not so where they fall to zero, as a rate does."""
     return min(values) > 0 and 4 * min(values) < max(values) < 200 * min(values)
 
 
