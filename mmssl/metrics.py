@@ -120,7 +120,10 @@ class Progress:
         left = elapsed * (1 - progress) / max(progress - self.first / max(1, self.total), 1e-9)
         print(f"step {step}  {said}  {left:,.0f} s left", file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """Give the terminal back."""
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give the terminal back, whatever happened."""
         if self.bar is not None:
             self.bar.stop()

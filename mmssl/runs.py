@@ -100,7 +100,7 @@ def record_bad(folder: Path, report: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """A JSON file, whole or not at all; CheckpointError where it cannot be written."""
-    write_whole(path, json.dumps(content, indent=1))
+    write_whole(path, json.dumps(content, indent=1, default=str))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -164,15 +164,15 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
     """
     config, means = run.config.train, Means()
     record = Record(run.folder / "metrics.jsonl", run.accelerator, list(run.config.track), step=run.step)
-    progress_line = Progress(until, step=run.step, is_main=run.accelerator.is_main_process)
-    began, before, saved = time.monotonic(), run.seconds, run.step
+    shown = Progress(until, step=run.step, is_main=run.accelerator.is_main_process)
+    began, before = time.monotonic(), run.seconds
     logged_step, logged_at = run.step, began
-    with asked_to_stop() as stop:
+    with asked_to_stop() as stop, shown:
         while run.step < until and not (config.seconds and run.seconds >= config.seconds):
             # the schedule is read in the middle of a step: at its ends the first or the last would have rate 0
             values = one_step(run, batches, run.progress(run.step + 0.5, run.seconds))
             # all processes decide alike: is it finite, are we asked to stop, how late is it
-            finite = all(bool(torch.isfinite(value).all()) for value in values.values())
+            finite = bool(torch.isfinite(torch.stack([*values.values()])).all())
             run_seconds = before + time.monotonic() - began
             bad, stopping, run_seconds = largest(float(not finite), float(stop.asked), run_seconds)
             if bad:
@@ -192,17 +192,12 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
                 for evaluation in evaluations if evaluating else ():
                     line |= evaluation(run)
                 record.write(run.step, line)
-                progress_line.say(run.step, line, run.progress(run.step, run.seconds))
+                shown.say(run.step, line, run.progress(run.step, run.seconds))
                 logged_step, logged_at = run.step, time.monotonic()
             if run.step % config.save_every_steps == 0 or finished or stopping:
                 store(run)
-                saved = run.step
             if stopping and not finished:
-                progress_line.close()
                 raise Preempted(f"stopped at step {run.step}; checkpoint written, the same command resumes")
-    progress_line.close()
-    if saved != run.step:
-        store(run)
 
 
 def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:

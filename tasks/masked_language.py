@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 
 from mmssl.checkpoint import Restored
 from mmssl.config import Config
+from mmssl.errors import ConfigError
 from mmssl.evaluate.labelled import labelled_text
 from mmssl.evaluate.text import evaluate_text, heldout_metrics
 from mmssl.evaluate.words import sample, score_text
 from mmssl.methods import METHODS
 from mmssl.modalities.text import Vocabulary, load_tokenizer, vocabulary
-from mmssl.modalities.text_data import TextData, prepare
+from mmssl.modalities.text_data import TextData, prepare, reopen
 from mmssl.models import ENCODERS
 from mmssl.models.encoder import longest
 from mmssl.objectives import Objective
@@ -29,6 +30,11 @@ def build(config: Config, words: Vocabulary) -> Objective:
     """The objective with its first weights, a function of the config and the seed."""
     reseed(config.seed)
     encoder = ENCODERS[config.encoder.name](words, **config.encoder.arguments())
+    reach = longest(encoder, config.data.row_length)
+    if config.data.row_length > reach:
+        raise ConfigError(
+            f"data.row_length {config.data.row_length}: the encoder has {reach} positions; expected no more"
+        )
     return METHODS[config.method.name](encoder, words, **config.method.arguments())
 
 
@@ -79,7 +85,8 @@ def finish(objective: Objective, config: Config, data: TextData, samples_seen: i
 def evaluate(config: Config, found: Restored) -> None:
     """`mmssl evaluate RUN`."""
     objective, _ = restored(config, found)
-    finish(objective, config, read(config), found.state["samples_seen"], found.state["seconds"])
+    data = reopen(config, Path(config.run)) or read(config)
+    finish(objective, config, data, found.state["samples_seen"], found.state["seconds"])
 
 
 def predict(config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:

@@ -100,9 +100,8 @@ def test_a_tracker_that_cannot_start_stops_nothing(tmp_path, capsys):
 def test_without_a_terminal_progress_is_plain_lines_with_the_time_left(capsys, monkeypatch):
     clock = iter([100.0, 130.0])
     monkeypatch.setattr("mmssl.metrics.time.monotonic", lambda: next(clock))
-    progress = Progress(400, step=0, is_main=True)
-    progress.say(100, {"loss": 2.34567, "gradient_norm": 1.0, "tokens_per_second": 12345.6}, 0.25)
-    progress.close()
+    with Progress(400, step=0, is_main=True) as progress:
+        progress.say(100, {"loss": 2.34567, "gradient_norm": 1.0, "tokens_per_second": 12345.6}, 0.25)
     # a quarter in 30 seconds leaves 90
     assert capsys.readouterr().err == "step 100  loss 2.346  tokens_per_second 1.235e+04  90 s left\n"
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from mmssl.modalities.packing import Rows, pieces, write_rows
 from mmssl.modalities.sentence_pairs import paired
 from mmssl.modalities.text import Vocabulary, every, load_tokenizer, train_tokenizer, vocabulary
 from mmssl.random import hashed
+from mmssl.runs import write_json
 
 BATCH = 1000  # documents that are tokenised at once, at most
 BATCH_CHARACTERS = 4_000_000  # and as many characters: a token takes about 50 bytes while it is made
@@ -108,7 +110,7 @@ def prepare(config: Config, folder: Path, report: Callable[[dict], None], *, nex
     if not sum(len(rows.values) for _, rows in train):
         raise DataError(f"data.source {config.data.source}: no text left to train on; expected at least one document")
     tokens, count = sum(rows.tokens for _, rows in train), sum(len(rows.values) for _, rows in train)
-    return TextData(
+    data = TextData(
         words,
         pack.reader([(path, rows) for path, rows in train if len(rows.values)]),
         tuple(len(rows.values) for _, rows in train if len(rows.values)),
@@ -118,6 +120,31 @@ def prepare(config: Config, folder: Path, report: Callable[[dict], None], *, nex
         sum(rows.unknown for _, rows in train) / tokens,
         sha256(json.dumps([rows.sha256 for _, rows in train]).encode()).hexdigest()[:16],
     )
+    kept = {name: value for name, value in data._asdict().items() if name != "vocabulary"}
+    write_json(folder / "data.json", {"config": origin(config), **kept})
+    return data
+
+
+def origin(config: Config) -> dict[str, Any]:
+    """All of a config that decides which rows come out."""
+    return {"seed": config.seed, "data": config.data.model_dump(mode="json")}
+
+
+def reopen(config: Config, folder: Path) -> TextData | None:
+    """The rows of a run as `prepare` left them, without the sources; None where they are gone or the config changed."""
+    note = folder / "data.json"
+    found = json.loads(note.read_text()) if note.exists() else {"config": None}
+    if found.pop("config") != origin(config):
+        return None
+    for part in ("train", "heldout"):
+        paths, shapes, channels = found[part]
+        # the folder may have been moved, with its cache
+        paths = [folder / config.data.cache / Path(path).name for path in paths]
+        found[part] = Reader(tuple(paths), tuple(map(tuple, shapes)), tuple(channels))
+    if not all(path.exists() for path in (*found["train"].paths, *found["heldout"].paths)):
+        return None
+    found |= {"vocabulary": vocabulary(load_tokenizer(folder / "tokenizer")), "sizes": tuple(found["sizes"])}
+    return TextData(**found)
 
 
 class Texts:
@@ -151,7 +178,9 @@ def ready_vocabulary(config: Config, folder: Path, datasets: list[Any]) -> Vocab
         tokenizer = train_tokenizer(
             Texts(datasets, share), kind, config.tokenizer.vocabulary_size, lowercase=config.tokenizer.lowercase
         )
-    tokenizer.save_pretrained(saved)
+    with TemporaryDirectory(dir=folder) as temporary:  # whole or not at all
+        tokenizer.save_pretrained(Path(temporary) / "tokenizer")
+        (Path(temporary) / "tokenizer").rename(saved)
     # read back, so that a first start and a resumed one use the very same tokenizer
     return vocabulary(load_tokenizer(saved))
 
