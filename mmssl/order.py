@@ -14,9 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmssl.batch import Batch
-from mmssl.errors import ConfigError, DataError
+from mmssl.errors import ConfigError, DataError, HangError
 from mmssl.random import Draw, permutation
 
+WORKER_SECONDS = 300  # without an answer of a worker
 CYCLE = 10_000  # positions after which every group has had exactly its share
 
 
@@ -135,8 +136,20 @@ def batches(read, order: Order, slots: Slots, *, samples_seen: int = 0, workers:
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),
         multiprocessing_context="spawn" if workers else None,
+        timeout=WORKER_SECONDS if workers else 0,
     )
-    return iter(loader)
+    return answered(loader)
+
+
+def answered(loader: DataLoader) -> Iterator[Batch]:
+    """The loader's batches; HangError where a worker died or does not answer."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise HangError(f"data.workers: {reason}; expected all workers alive: see its own lines above") from error
 
 
 def as_it_is(batch: Batch) -> Batch:

@@ -3,6 +3,7 @@
 Copy this file to start a task of your own: `main` trains; the other functions answer the commands of the same name.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,6 +63,11 @@ def main(config: Config, *, changed: tuple[str, ...] = ()) -> None:
         run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=data.tokens_per_row)
         if accelerator.is_main_process:
             print(data.summary(), flush=True)
+            if sum(data.sizes) < config.train.batch_size:
+                rows, size = sum(data.sizes), config.train.batch_size
+                print(
+                    f"note: {rows} rows fill no batch of {size}: each is read several times in a step", file=sys.stderr
+                )
         order = Order(data.sizes, config.seed, config.data.exponent)
         stream = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
         train(run, stream, until=config.train.steps, evaluations=[partial(heldout_metrics, data=data)])

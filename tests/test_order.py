@@ -1,5 +1,6 @@
 """Claims about the order of samples: who reads what, once an epoch, whatever the number of processes."""
 
+import os
 from itertools import chain, islice, product
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssl.errors import ConfigError, DataError
+from mmssl.errors import ConfigError, DataError, HangError
 from mmssl.order import CYCLE, Order, Slots, batches
 
 SPLITS = [
@@ -21,6 +22,12 @@ SPLITS = [
 def read(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
     """A view that says which sample it is."""
     return {"text": [torch.from_numpy(np.asarray(index))[:, None] * 10]}
+
+
+def die(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
+    """A reader whose worker is killed, as for want of memory."""
+    os.kill(os.getpid(), 9)
+    return read(index)
 
 
 def steps(order: Order, processes: int, accumulate: int, count: int, *, seen: int = 0) -> list[list[int]]:
@@ -153,3 +160,9 @@ def test_workers_read_the_same_batches():
         assert torch.equal(one.views["text"][0], other.views["text"][0])
         assert torch.equal(one.draw.index, other.draw.index)
         assert torch.equal(one.draw.epoch, other.draw.epoch)
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_one_line():
+    stream = batches(die, Order((8,), seed=0), Slots(4), workers=1)
+    with pytest.raises(HangError, match=r"data\.workers: .* (exited|killed)"):
+        next(stream)
