@@ -133,7 +133,7 @@ def origin(config: Config) -> dict[str, Any]:
 def reopen(config: Config, folder: Path) -> TextData | None:
     """The rows of a run as `prepare` left them, without the sources; None where they are gone or the config changed."""
     note = folder / "data.json"
-    found = json.loads(note.read_text()) if note.exists() else {"config": None}
+    found: dict[str, Any] = json.loads(note.read_text()) if note.exists() else {"config": None}
     if found.pop("config") != origin(config):
         return None
     for part in ("train", "heldout"):
