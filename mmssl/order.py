@@ -138,18 +138,26 @@ def batches(read, order: Order, slots: Slots, *, samples_seen: int = 0, workers:
         multiprocessing_context="spawn" if workers else None,
         timeout=WORKER_SECONDS if workers else 0,
     )
-    return answered(loader)
+    return Answered(iter(loader)) if workers else iter(loader)
 
 
-def answered(loader: DataLoader) -> Iterator[Batch]:
-    """The loader's batches; HangError where a worker died or does not answer."""
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        reason = str(error).splitlines()[0]
-        raise HangError(f"data.workers: {reason}; expected all workers alive: see its own lines above") from error
+class Answered:
+    """The batches of workers; HangError where one of them died or does not answer."""
+
+    def __init__(self, loader: Iterator[Batch]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            return next(self.loader)
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise HangError(f"data.workers: {reason}; expected all workers alive: see its own lines above") from error
 
 
 def as_it_is(batch: Batch) -> Batch:

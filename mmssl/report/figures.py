@@ -93,7 +93,7 @@ def curves(
         return _svg(figure, f"{title}. {'; '.join(_described(line) for line in lines)}")
 
 
-def histogram(edges: list[float], compatible: list[float], incompatible: list[float], title: str) -> "Markup":
+def histogram(edges: list[Any], compatible: list[Any], incompatible: list[Any], title: str) -> "Markup":
     """Share of compatible and of incompatible pairs at each energy; `edges` are one more than the counts."""
     import matplotlib
 
@@ -114,7 +114,7 @@ def histogram(edges: list[float], compatible: list[float], incompatible: list[fl
         return _svg(figure, title)
 
 
-def reliability(accuracy: list[float], confidence: list[float], count: list[float], title: str) -> "Markup":
+def reliability(accuracy: list[Any], confidence: list[Any], count: list[Any], title: str) -> "Markup":
     """Accuracy in each bin of confidence against the diagonal of a calibrated model, and how full the bins are."""
     import matplotlib
 
@@ -148,12 +148,12 @@ def thinned(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
     return [sum(x[part]) / len(x[part]) for part in parts], [sum(y[part]) / len(y[part]) for part in parts]
 
 
-def is_wide(values: Sequence[float]) -> bool:
+def is_wide(values: Sequence[int | float]) -> bool:
     """Whether the lower values need a logarithmic scale to be seen; not so where they fall to zero, as a rate does."""
     return min(values) > 0 and 4 * min(values) < max(values) < 200 * min(values)
 
 
-def compact(value: float, _position: int | None = None) -> str:
+def compact(value: int | float, _position: int | None = None) -> str:
     """A tick's number in few characters: 0.0005, 2,500, 40k, 1.2M."""
     for least, unit, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
@@ -161,7 +161,7 @@ def compact(value: float, _position: int | None = None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _figure(size: tuple[int, int], rows: Sequence[float] = (1,)) -> "tuple[Figure, list[Axes]]":
+def _figure(size: tuple[int, int], rows: Sequence[int | float] = (1,)) -> "tuple[Figure, list[Axes]]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")  # the SVG has 72 units to the inch
