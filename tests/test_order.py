@@ -151,6 +151,7 @@ def test_a_group_that_is_small_beyond_measure_still_has_a_share():
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
 def test_workers_read_the_same_batches():
     order, slots = Order((20, 9), seed=6, exponent=0.3), Slots(4, 2, 1, 2)
     alone = list(islice(batches(read, order, slots, samples_seen=8), 5))
@@ -162,6 +163,7 @@ def test_workers_read_the_same_batches():
         assert torch.equal(one.draw.epoch, other.draw.epoch)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
 def test_a_worker_that_is_killed_ends_the_run_with_one_line():
     stream = batches(die, Order((8,), seed=0), Slots(4), workers=1)
     with pytest.raises(HangError, match=r"data\.workers: .* (exited|killed)"):
