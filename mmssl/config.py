@@ -12,125 +12,31 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, create_model
 
 from mmssl import strict_yaml
 from mmssl.config_errors import one_line, one_of, place, refusal, shown
 from mmssl.errors import ConfigError
+from mmssl.sections import (
+    AudioConfig,
+    Choice,
+    CountOrZero,
+    DataConfig,
+    EvaluateConfig,
+    ImageConfig,
+    Section,
+    Text,
+    TokenizerConfig,
+    TrainConfig,
+    VideoConfig,
+    ViewsConfig,
+)
 from mmssl.strict_yaml import Keys
 
 MAX_BYTES = 2**20
 COMMAND_LINE = "command line"
 PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = {"configs": ".yaml", "tasks": ".py"}
-
-Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[list[Text], Field(min_length=1)]
-Count = Annotated[int, Field(ge=1, lt=2**63)]
-CountOrZero = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Ratio = Annotated[float, Field(ge=0, le=1)]
-RatioBelowOne = Annotated[float, Field(ge=0, lt=1)]
-Unit = Literal["line", "paragraph", "file"]
-
-
-class Section(BaseModel):
-    """The keys of one level: nothing is converted but an integer to a float, nothing unknown is let through."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, protected_namespaces=()
-    )
-
-
-class Choice(Section):
-    """A function of METHODS or ENCODERS by its name, with the arguments for it (see `schema`)."""
-
-    name: Text
-
-    def arguments(self) -> dict[str, Any]:
-        """What the function is called with."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key != "name"}
-
-
-class DataConfig(Section):
-    """What is read, and how it becomes rows."""
-
-    source: Text | Texts = "savanna"  # folder, glob, file, hub id or `savanna`; a list is a mixture
-    heldout: RatioBelowOne | Text = 0.05  # ratio of the documents held out of training, or a source of its own
-    split: Text = "train"  # of a hub source
-    text_column: Text = "text"
-    label_column: Text = "label"
-    document: Unit = "paragraph"  # what one document of a raw text file is
-    invalid_text: Literal["error", "replace"] = "error"  # what is done about bytes that are not UTF-8
-    groups: Literal["none", "folder"] = "none"  # "folder": each sub-folder is a group (a language) of the mixture
-    exponent: Annotated[float, Field(gt=0, le=1)] = 1.0  # of p_i ~ n_i^exponent over the groups or the list's sources
-    streaming: bool = False  # read a hub source as a stream
-    documents: CountOrZero = 0  # documents read at most, 0 = all; required with streaming
-    samples: Count = 20000  # samples of `savanna`
-    row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
-    workers: CountOrZero = 0  # processes that decode
-    cache: Text = "cache"  # folder of tokenised rows, relative to the run folder
-
-    @model_validator(mode="after")
-    def bounds_a_stream(self) -> "DataConfig":
-        """A stream has no end of its own."""
-        if self.streaming and self.documents == 0:
-            raise conflict("documents", 0, "more than 0 with data.streaming")
-        return self
-
-
-class TokenizerConfig(Section):
-    """Where the tokenizer comes from; the sizes are used where it is trained."""
-
-    name: Text = "trained"  # else a local folder or hub id
-    kind: Literal["as_encoder", "wordpiece", "byte_bpe", "unigram", "word"] = "as_encoder"
-    vocabulary_size: Annotated[int, Field(ge=64, lt=2**31)] = 16384  # tokens, special ones included
-    lowercase: bool = True
-    sample_documents: Count = 1000000  # documents that the tokenizer is trained on, at most
-
-
-class TrainConfig(Section):
-    """The loop: when it stops, what a step is, how it descends, when it saves."""
-
-    steps: Count = 10000
-    seconds: NonNegative = 0.0  # 0: no limit by time
-    batch_size: Count = 16  # samples of a step, over all processes
-    accumulate: Count = 1  # micro-batches of a step
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    optimizer: Literal["adamw", "lars"] = "adamw"
-    learning_rate: Positive = 5e-4  # at the peak of the schedule
-    betas: tuple[RatioBelowOne, RatioBelowOne] = (0.9, 0.98)
-    epsilon: Positive = 1e-6
-    weight_decay: NonNegative = 0.01
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_ratio: Ratio = 0.1  # of the run
-    gradient_clip: Positive = 1.0  # largest norm of the whole gradient
-    save_every_steps: Count = 1000
-    keep_checkpoints: Annotated[int, Field(ge=2, lt=2**31)] = 3
-    log_every_steps: Count = 50
-    evaluate_every_steps: Count = 500
-
-    @model_validator(mode="after")
-    def divides_the_batch(self) -> "TrainConfig":
-        """Every micro-batch of a step has the same size."""
-        if self.batch_size % self.accumulate:
-            raise conflict("batch_size", self.batch_size, f"a multiple of train.accumulate ({self.accumulate})")
-        return self
-
-
-class EvaluateConfig(Section):
-    """The labelled data that an encoder is judged on, and for how long."""
-
-    source: Text = "data"  # labelled data for probes; `data`: that of training
-    heldout: Annotated[float, Field(gt=0, lt=1)] | Text = 0.2  # ratio of the test part, or a source of its own
-    documents: Annotated[int, Field(ge=16, lt=2**63)] = 2000  # held-out rows or labelled documents read, per part
-    text_column: Text = "text"
-    label_column: Text = "label"
-    document: Unit = "line"  # what one document of a raw text file is
-    finetune: bool = False
-    finetune_seconds: Positive = 120.0
 
 
 class Config(Section):
@@ -140,17 +46,16 @@ class Config(Section):
     run: Text  # output folder
     seed: CountOrZero = 0
     data: DataConfig = DataConfig()
+    image: ImageConfig = ImageConfig()
+    audio: AudioConfig = AudioConfig()
+    video: VideoConfig = VideoConfig()
+    views: ViewsConfig = ViewsConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     method: Choice = Choice(name="bert")
     encoder: Choice = Choice(name="bert")
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
-    track: list[Literal["tensorboard", "trackio", "wandb", "mlflow"]] = []
-
-
-def conflict(key: str, came: object, expected: str) -> PydanticCustomError:
-    """The error of a key that is valid alone but not beside its neighbours."""
-    return PydanticCustomError("conflict", "{expected}", {"key": key, "came": came, "expected": expected})
+    track: list[Literal["tensorboard", "trackio", "wandb", "mlflow"]] = Field(default=[])
 
 
 def schema(function: Callable[..., Any]) -> type[Choice]:

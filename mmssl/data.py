@@ -14,10 +14,10 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Value
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
-from mmssl.config import DataConfig
 from mmssl.errors import CheckpointError, DataError, MmsslError
 from mmssl.modalities.text_files import Report, decoded_blocks
 from mmssl.random import hashed
+from mmssl.sections import DataConfig
 from mmssl.sources import (
     READERS,
     File,

@@ -11,9 +11,9 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from mmssl.config import DataConfig
 from mmssl.errors import DataError, MmsslError
 from mmssl.modalities.text_files import Report, decoded_blocks, documents_in, lines, read_documents
+from mmssl.sections import DataConfig
 
 FOLDERS = ((".txt", ".md"), (".parquet",), (".tar",), (".md",))  # a folder is read by the first whose head it contains
 

@@ -63,7 +63,8 @@ def levels(config: Config) -> dict[str, list[str]]:
 
 def test_every_key_misspelt_by_one_character_is_refused_with_the_key_that_was_meant(load, said):
     known = levels(load(NEEDED))
-    assert set(known) == {"", "data", "tokenizer", "method", "encoder", "train", "evaluate"}
+    sections = {"data", "image", "audio", "video", "views", "tokenizer", "method", "encoder", "train", "evaluate"}
+    assert set(known) == {"", *sections}
     tried, without_advice = 0, []
     for section, keys in known.items():
         for key in keys:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmssl import data
-from mmssl.config import DataConfig
+from mmssl.sections import DataConfig
 from mmssl.data import documents, labelled, split
 from mmssl.errors import CheckpointError, DataError
 
@@ -285,7 +285,7 @@ def test_nothing_is_written_outside_the_cache(folder, tmp_path):
     home.mkdir()
     scratch.mkdir()
     code = (
-        "from pathlib import Path; from mmssl.config import DataConfig; from mmssl.data import documents, split;"
+        "from pathlib import Path; from mmssl.sections import DataConfig; from mmssl.data import documents, split;"
         f"split(documents({str(folder)!r}, DataConfig(document='line'), Path({str(tmp_path / 'cache')!r})), 0.4, 1)"
     )
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "XDG_"))}

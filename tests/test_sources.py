@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from mmssl.config import DataConfig
+from mmssl.sections import DataConfig
 from mmssl.data import documents
 from mmssl.errors import DataError
 
