@@ -3,18 +3,26 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mmssl.random import Draw
 
 
 class Batch(NamedTuple):
-    """`views` maps a modality to its views, each with B samples; `draw` holds the samples' seed, epoch and index."""
+    """`views` maps a modality to its views, each with B samples; `draw` holds the samples' seed, epoch and index.
+
+    Where samples may lack a modality, the one view "MODALITY.present" (B,) says which have it.
+    """
 
     views: dict[str, list[Tensor]]
     draw: Draw
     label: Int[Tensor, " B"] | None = None  # probes only; no objective reads it
+
+    def present(self, name: str) -> Bool[Tensor, " B"]:
+        """Which samples have this modality."""
+        given = self.views.get(f"{name}.present")
+        return torch.ones_like(self.draw.index, dtype=torch.bool) if given is None else given[0]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""

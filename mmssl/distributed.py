@@ -44,6 +44,23 @@ def gather(tensor: Float[Tensor, "B *D"]) -> Float[Tensor, "A *D"]:
     return tensor if processes() == 1 else Gather.apply(tensor)
 
 
+class Average(torch.autograd.Function):
+    """Mean over processes; the gradient is the mean of what all processes say of it."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return mean_over_processes(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return mean_over_processes(gradients[0].contiguous())
+
+
+def average(tensor: Float[Tensor, "*A"]) -> Float[Tensor, "*A"]:
+    """The mean over processes of equally shaped tensors, with gradient: of means over equal batches the global mean."""
+    return tensor if processes() == 1 else Average.apply(tensor)
+
+
 def mean_over_processes(tensor: Tensor) -> Tensor:
     """The mean of equally shaped tensors, without gradient."""
     if processes() > 1:

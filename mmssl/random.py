@@ -64,6 +64,13 @@ class Draw(NamedTuple):
         """Integers in [0, high)."""
         return (self.uniform(name, *shape).double() * high).long()
 
+    def normal(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
+        """Float32 numbers of mean 0 and variance 1, below 5.8 in size (Box & Muller 1958, in float64); not made of the
+        numbers that `uniform` gives for the same name.
+        """
+        radius, turn = self.uniform(f"{name}/normal", *shape, 2).double().unbind(-1)
+        return ((-2 * torch.log1p(-radius)).sqrt() * (2 * torch.pi * turn).cos()).float()
+
 
 def permutation(seed: int, epoch: int, count: int, name: str = "order") -> np.ndarray:
     """A permutation of range(count), the same on every machine and in every process."""

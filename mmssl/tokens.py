@@ -41,6 +41,26 @@ def at(tokens: Tokens, place: Place) -> Shaped[Tensor, "B M *D"]:
     return tokens.value.gather(1, repeat(place.position, "b m -> b m d", d=width))
 
 
+def in_turn(tokens: Tokens, hidden: Place) -> tuple[Shaped[Tensor, "A B M *D"], Bool[Tensor, "A B M"]]:
+    """For each pair (x, y) the answer to the k-th hidden place of x: what y hides in turn; both must have a k-th."""
+    answer = at(tokens, hidden)
+    both = hidden.valid[:, None] & hidden.valid[None]
+    return answer[None].expand(len(answer), *answer.shape), both
+
+
+def in_place(tokens: Tokens, hidden: Place) -> tuple[Shaped[Tensor, "A B M *D"], Bool[Tensor, "A B M"]]:
+    """For each pair (x, y) the answer to the k-th hidden place of x: what y holds at that very place."""
+    index = torch.arange(len(tokens.value), device=tokens.value.device)
+    answer = tokens.value[index[None, :, None], hidden.position[:, None]]
+    return answer, hidden.valid[:, None] & tokens.place.valid[index[None, :, None], hidden.position[:, None]]
+
+
+def without(tokens: Tokens, kept: Bool[Tensor, " B"]) -> Tokens:
+    """The same tokens, padding where a sample is not kept: nobody sees them, nothing is asked there."""
+    document = torch.where(kept[:, None], tokens.place.document, -1)
+    return tokens._replace(place=tokens.place._replace(document=document))
+
+
 def take(tokens: Tokens, index: Int[Tensor, "B M"]) -> Tokens:
     """The tokens of the given indices along N, with their places."""
     place = Place(tokens.place.position.gather(1, index), tokens.place.document.gather(1, index), tokens.place.grid)

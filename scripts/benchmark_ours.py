@@ -50,7 +50,7 @@ def begin(workspace: Path) -> tuple[Run, TextData]:
     reseed(config.seed)
     encoder = ENCODERS[config.encoder.name](data.vocabulary, **config.encoder.arguments())
     objective = METHODS[config.method.name](encoder, data.vocabulary, **config.method.arguments())
-    return start(objective, config, accelerator, tokens_per_sample=data.tokens_per_row), data
+    return start(objective, config, accelerator, tokens_per_sample=data.tokens_per_sample), data
 
 
 def logits_of(run: Run, part: Validation) -> Float[Tensor, "B M K"]:
@@ -90,4 +90,4 @@ def ours(workspace: Path, budget: Budget) -> Measured:
                 reached = elapsed
                 break
     slots = steps * peers.ROWS * peers.LENGTH
-    return Measured(round(steps * peers.ROWS * data.tokens_per_row), slots, steps, elapsed, loss, reached)
+    return Measured(round(steps * peers.ROWS * data.tokens_per_sample), slots, steps, elapsed, loss, reached)

@@ -60,7 +60,7 @@ def main(config: Config, *, changed: tuple[str, ...] = ()) -> None:
         with accelerator.main_process_first():
             data = read(config)
         objective = build(config, data.vocabulary)
-        run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=data.tokens_per_row)
+        run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=data.tokens_per_sample)
         if accelerator.is_main_process:
             print(data.summary(), flush=True)
             if sum(data.sizes) < config.train.batch_size:

@@ -9,6 +9,8 @@ from torch import Tensor
 from mmssl.errors import DataError
 from mmssl.evaluate import finite
 
+HISTOGRAM_BINS = 40
+
 
 def auroc(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> float:
     """P(E_compatible < E_incompatible) + P(tie) / 2 over all P * Q pairs: 1 is perfect, 0.5 chance; exact, by ranks."""
@@ -57,3 +59,14 @@ def summary(compatible: Float[Tensor, " P"], incompatible: dict[str, Float[Tenso
     values = {"energy.auroc": auroc(compatible, headline), "energy.gap": gap(compatible, headline)}
     values |= {f"energy.ladder.{kind}": auroc(compatible, energies) for kind, energies in incompatible.items()}
     return {key: value for key, value in values.items() if isfinite(value)}
+
+
+def histogram(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> dict[str, list[float]]:
+    """Counts of both kinds of pair in HISTOGRAM_BINS equal bins, for the report."""
+    both = torch.cat([compatible, incompatible]).double()
+    edges = torch.linspace(float(both.min()), float(both.max()) + 1e-6, HISTOGRAM_BINS + 1, dtype=torch.float64)
+    return {
+        "edges": edges.tolist(),
+        "compatible": torch.histogram(compatible.double(), edges).hist.tolist(),
+        "incompatible": torch.histogram(incompatible.double(), edges).hist.tolist(),
+    }

@@ -13,51 +13,16 @@ from mmssl.config import Config
 from mmssl.corruption import Corruption, replace_tokens
 from mmssl.evaluate.calibration import calibration
 from mmssl.evaluate.collapse import panel
-from mmssl.evaluate.energy import auroc, of_matrix, summary
+from mmssl.evaluate.energy import auroc, histogram, of_matrix, summary
 from mmssl.evaluate.features import text_features
+from mmssl.evaluate.heldout import heldout_batches
 from mmssl.evaluate.labelled import labelled_results
 from mmssl.modalities.text import Vocabulary, tokenize
-from mmssl.modalities.text_data import Reader, TextData
+from mmssl.modalities.text_data import TextData
 from mmssl.objectives import Objective, Ranking
-from mmssl.random import Draw
 from mmssl.tokens import Tokens, at
 
-ROWS_AT_ONCE = 16
-HISTOGRAM_BINS = 40
 OF_THE_DATA = ("text.floor", "text.hidden_words")  # whatever the weights are
-
-
-def heldout_batches(reader: Reader, seed: int, rows: int, device: torch.device) -> Iterator[Batch]:
-    """At most `rows` held-out rows in their order, with the masks of epoch 0."""
-    total = min(rows, sum(shape[0] for shape in reader.shapes))
-    for start in range(0, total, ROWS_AT_ONCE):
-        index = np.arange(start, min(total, start + ROWS_AT_ONCE))
-        draw = Draw(seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
-        yield Batch(reader(index), draw).to(device)
-
-
-def heldout_metrics(run: Any, *, data: TextData, rows: int = 64) -> dict[str, float]:
-    """Held-out loss, energy gap and collapse while training; the main process computes, for all."""
-    if not run.accelerator.is_main_process or not data.heldout.paths:
-        return {}
-    objective: Objective = run.objective
-    objective.eval()
-    losses, embeddings, matched, others = [], [], [], []
-    with torch.no_grad(), run.accelerator.autocast():
-        for batch in heldout_batches(data.heldout, run.config.seed, rows, run.accelerator.device):
-            output = objective(batch)
-            losses.append(torch.stack([*output.terms.values()]).sum() * len(output.energy))
-            embeddings.append(output.embedding.float())
-            pairs = of_matrix(objective.energies(batch).float())
-            matched.append(pairs[0])
-            others.append(pairs[1])
-    found = summary(torch.cat(matched), {"other": torch.cat(others)}) if sum(map(len, matched)) > 1 else {}
-    collapse = panel(torch.cat(embeddings)) if sum(map(len, embeddings)) > 1 else {}
-    return {
-        "heldout.loss": float(torch.stack(losses).sum() / sum(map(len, matched))),
-        **{name: found[name] for name in ("energy.auroc", "energy.gap") if name in found},
-        **{name: value for name, value in collapse.items() if isinstance(value, float)},
-    }
 
 
 class Words(NamedTuple):
@@ -139,7 +104,7 @@ def floor_of(vocabulary: Vocabulary, masked: list[str]) -> dict[str, float]:
 
 def word_results(objective: Objective, config: Config, data: TextData) -> dict[str, Any]:
     """Cross-entropy, accuracy, calibration and energies on held-out text; all hidden words are masks here."""
-    if not data.heldout.paths:
+    if not data.heldout.size:
         return {}
     device = next(objective.parameters()).device
     ratio = config.method.model_dump().get("hidden_ratio", 0.15)
@@ -166,13 +131,7 @@ def word_results(objective: Objective, config: Config, data: TextData) -> dict[s
             results |= floor_of(data.vocabulary, words.masked)
     results |= summary(words.energy, {"word_replaced": words.replaced, "frequent_word_replaced": words.frequent})
     results["energy.ladder.other"] = auroc(*words.other)
-    both = torch.cat([words.energy, words.replaced])
-    edges = torch.linspace(float(both.min()), float(both.max()) + 1e-6, HISTOGRAM_BINS + 1)
-    results["energy_histogram"] = {
-        "edges": edges.tolist(),
-        "compatible": torch.histogram(words.energy.double(), edges.double()).hist.tolist(),
-        "incompatible": torch.histogram(words.replaced.double(), edges.double()).hist.tolist(),
-    }
+    results["energy_histogram"] = histogram(words.energy, words.replaced)
     return results
 
 
@@ -197,7 +156,7 @@ def evaluate_text(
 def heldout_texts(data: TextData, count: int) -> list[str]:
     """The first documents (or pieces of them) of the held-out rows."""
     found: list[str] = []
-    total = sum(shape[0] for shape in data.heldout.shapes)
+    total = data.heldout.size
     for row in range(total):
         ids = data.heldout(np.array([row]))["text"][0]
         document = tokenize(data.vocabulary, [ids]).place.document[0]

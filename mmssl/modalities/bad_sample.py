@@ -1,8 +1,23 @@
 """A sample that cannot be used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class BadSample(Exception):
     """One file, or a window of one, that cannot be decoded; the text says why, in a few words.
 
     It never reaches a user: the reader records it in bad_samples.jsonl and takes another sample in its place.
     """
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Whatever a decoder raises within becomes a BadSample: no list of exceptions covers what damaged files lead to."""
+    try:
+        yield
+    except BadSample:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or next(iter(str(error).strip().splitlines()), "")
+        raise BadSample(reason or type(error).__name__) from error

@@ -32,6 +32,11 @@ class Reader(NamedTuple):
     shapes: tuple[tuple[int, int, int], ...]
     channels: tuple[str, ...]
 
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        return sum(shape[0] for shape in self.shapes)
+
     def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
         starts = np.cumsum([0, *(shape[0] for shape in self.shapes)])
         group = np.searchsorted(starts, indices, side="right") - 1
@@ -55,14 +60,14 @@ class TextData(NamedTuple):
     train: Reader
     sizes: tuple[int, ...]  # rows of each group
     heldout: Reader
-    tokens_per_row: float
+    tokens_per_sample: float
     efficiency: float  # share of row slots that hold a token
     unknown_ratio: float  # share of tokens that the vocabulary does not know
     fingerprint: str
 
     def summary(self) -> str:
         """One line on what was read."""
-        rows, heldout = sum(self.sizes), sum(shape[0] for shape in self.heldout.shapes)
+        rows, heldout = sum(self.sizes), self.heldout.size
         return (
             f"data: {rows:,} rows of {self.train.shapes[0][-1]} tokens ({self.efficiency:.1%} full) in "
             f"{len(self.sizes)} group(s), {heldout:,} rows held out; vocabulary {self.vocabulary.size:,} "

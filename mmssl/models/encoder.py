@@ -231,7 +231,7 @@ def pretrained(vocabulary: Vocabulary, *, path: str) -> TextEncoder:
     return TextEncoder(stock, vocabulary.last)
 
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {
+TEXT_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "bert": bert,
     "roberta": roberta,
     "xlm_roberta": xlm_roberta,

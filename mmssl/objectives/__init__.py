@@ -1,7 +1,13 @@
 """Objectives: each is one computation, a forward that reads like a diagram."""
 
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.predictive import NextSentence, Predictive, Stream
+from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, JointEmbedding
+from mmssl.objectives.predictive import NextSentence, Predictive
 from mmssl.objectives.ranking import Ranking
+from mmssl.objectives.stream import LatentStream, Stream
+from mmssl.objectives.together import Together
 
-__all__ = ["NextSentence", "Objective", "Output", "Predictive", "Ranking", "Stream"]
+__all__ = [
+    "Branch", "EmbeddingTeacher", "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive",
+    "Ranking", "Stream", "Together",
+]  # fmt: skip

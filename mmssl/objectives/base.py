@@ -1,12 +1,16 @@
 """What every objective is: a loss for training, an energy for every pair of samples."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmssl.batch import Batch
+from mmssl.errors import ConfigError
 from mmssl.tokens import Place, Tokens
+
+Noise = Callable[[int], Tensor]  # D -> (B, D) standard normal numbers that belong to the samples
 
 
 class Output(NamedTuple):
@@ -22,24 +26,44 @@ class Objective(nn.Module):
 
     encoder: nn.Module  # what outlives pretraining
     normalised: bool = True  # whether exp(-energy) sums to 1 over all answers, so that it is a probability
+    num_views: int = 1  # augmented views of each picture that a forward reads
+    answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
 
     def forward(self, batch: Batch) -> Output:
         """The terms of the loss, each a mean over samples: equal batches on all processes give the global mean."""
         raise TypeError(f"{type(self).__name__} defines no forward")
 
-    def energies(self, batch: Batch) -> Float[Tensor, "B B"]:
-        """F(x of the row, y of the column): compatible pairs lie on the diagonal."""
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+        """F(x of the row, y of the column): compatible pairs lie on the diagonal.
+
+        x comes from `batch`, y from `answers` (as many samples; default: the same batch).
+        """
         raise TypeError(f"{type(self).__name__} defines no energies")
+
+    def compares(self, x: str, y: str) -> bool:
+        """Whether `energies_between` is defined for these two modalities."""
+        return False
+
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+        """F(modality x of the row, modality y of the column), of the whole of both; ConfigError where undefined."""
+        raise ConfigError(f"method: {type(self).__name__} does not compare {x} with {y}; expected a cross-modal method")
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
         """All tokens, those that are seen, and the hidden places, of each modality."""
-        raise TypeError(f"{type(self).__name__} hides nothing")
+        raise ConfigError(f"method: {type(self).__name__} hides nothing; expected a predictive method")
 
-    def predict(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tensor]:
+    def predict(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], noise: Noise | None = None
+    ) -> dict[str, Tensor]:
         """What the model says of the hidden places: (B, M, ...) for each modality; for text, logits over the
-        vocabulary.
+        vocabulary. Where there is a latent variable, `noise` chooses one of several answers (default: the prior's
+        mean).
         """
-        raise TypeError(f"{type(self).__name__} predicts nothing")
+        raise ConfigError(f"method: {type(self).__name__} predicts nothing; expected a predictive method")
+
+    def each(self) -> dict[str, "Objective"]:
+        """The objectives that are trained together, by name; one that stands alone has no name."""
+        return {"": self}
 
     def after_step(self, progress: float) -> None:
         """Called after each optimizer step with the progress in [0, 1]; teachers follow their students here."""

@@ -8,35 +8,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mmssl.batch import Batch
-from mmssl.corruption import Corruption
-from mmssl.objectives.base import Objective, Output
-from mmssl.tokens import Place, Tokens, at
+from mmssl.models.target import Data
+from mmssl.objectives.base import Noise, Objective, Output
+from mmssl.objectives.stream import Stream
+from mmssl.tokens import Place, Tokens, without
 
-Energy = Callable[[Tensor, Tensor], Tensor]  # (prediction, answer) -> energy of each hidden token
-Target = Callable[[dict[str, Tokens]], dict[str, Tokens]]
 Regularizer = Callable[[dict[str, Tokens], Batch], dict[str, Tensor]]
-
-
-class Stream(nn.Module):
-    """One modality's way: views -> tokens -> what is seen and where something is hidden -> prediction -> energy."""
-
-    tokenize: Callable[[list[Tensor]], Tokens]
-    corrupt: Corruption
-    energy: Energy
-
-    def __init__(
-        self, *, tokenize: Callable[[list[Tensor]], Tokens], corrupt: Corruption, predictor: nn.Module, energy: Energy
-    ) -> None:
-        super().__init__()
-        self.tokenize = tokenize
-        self.corrupt = corrupt
-        self.predictor = predictor
-        self.energy = energy
-
-
-def data(tokens: dict[str, Tokens]) -> dict[str, Tokens]:
-    """The target of methods that predict the input itself."""
-    return tokens
+Drop = Callable[[Batch], dict[str, Bool[Tensor, " B"]]]  # which samples' modality the encoder is shown at all
 
 
 class Predictive(Objective):
@@ -47,58 +25,77 @@ class Predictive(Objective):
         *,
         streams: dict[str, Stream],
         encoder: nn.Module,
-        target: Target = data,
+        target: Data | None = None,
         regularizers: Sequence[Regularizer] = (),
+        shown: Drop = lambda batch: {},
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.streams = nn.ModuleDict(streams)
         self.by_name = streams  # the same, with their type
-        self.target = target
+        self.target = Data() if target is None else target
         self.regularizers = nn.ModuleList(regularizers)  # type: ignore[arg-type]
+        self.shown = shown
+        self.answered = tuple(streams)
 
     def forward(self, batch: Batch) -> Output:
         tokens, seen, hidden = self.corrupted(batch)
         # what is seen is encoded once, then each modality predicts what is hidden of it
-        sx = self.encoder(seen)
+        sx = self.encoder(self.dropped(seen, batch))
         sy = self.target(tokens)
-        energy = {
-            name: pair_energy(
-                stream.energy, stream.predictor(sx, hidden[name]), at(sy[name], hidden[name]), hidden[name].valid
-            )
-            for name, stream in self.by_name.items()
-        }
-        # every sample weighs the same, so the mean over a global batch does not depend on how it is split
-        terms = {name: value.mean() for name, value in energy.items()}
+        terms, energies = {}, []
+        for name, stream in self.by_name.items():
+            parts, energy = stream.terms(sx, sy[name], hidden[name], batch.draw)
+            # every sample weighs the same, so the mean over a global batch does not depend on how it is split
+            terms |= {name + suffix: part.mean() for suffix, part in parts.items()}
+            energies.append(energy.detach())
         for regularizer in self.regularizers:
             terms |= regularizer(sx, batch)
-        return Output(terms, torch.stack([value.detach() for value in energy.values()]).sum(0), pooled(sx).detach())
+        return Output(terms, torch.stack(energies).sum(0), pooled(sx).detach())
 
-    def energies(self, batch: Batch) -> Float[Tensor, "B B"]:
-        tokens, seen, hidden = self.corrupted(batch)
-        sy, prediction = self.target(tokens), self.predict(seen, hidden)
-        total = []
-        for name, stream in self.by_name.items():
-            answer, valid = at(sy[name], hidden[name]), hidden[name].valid
-            # the k-th hidden place of x is given the k-th answer of y; places that either lacks do not count
-            both = valid[:, None] & valid[None]
-            total.append(pair_energy(stream.energy, prediction[name][:, None], answer[None], both))
-        return torch.stack(total).sum(0)
+    def dropped(self, seen: dict[str, Tokens], batch: Batch) -> dict[str, Tokens]:
+        """What is seen, without the modalities that `shown` takes away from some samples."""
+        shown = self.shown(batch)
+        return {name: without(part, shown[name]) if name in shown else part for name, part in seen.items()}
 
-    def predict(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tensor]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+        _, seen, hidden = self.corrupted(batch)
+        return self.compared(self.encoder(seen), self.tokens(batch if answers is None else answers), hidden)
+
+    def compares(self, x: str, y: str) -> bool:
+        return x != y and {x, y} <= self.by_name.keys()
+
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+        if not self.compares(x, y):
+            return super().energies_between(x, y, batch)
+        asked = self.tokens(batch if answers is None else answers)
+        return self.compared(self.encoder({x: self.tokens(batch)[x]}), asked, {y: asked[y].place})
+
+    def compared(self, sx: dict[str, Tokens], answers: dict[str, Tokens], hidden: dict[str, Place]) -> Tensor:
+        """The energies of all pairs, summed over the modalities of which something is hidden."""
+        sy = self.target(answers)
+        return torch.stack([self.by_name[name].pairs(sx, sy[name], place) for name, place in hidden.items()]).sum(0)
+
+    def predict(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], noise: Noise | None = None
+    ) -> dict[str, Tensor]:
         sx = self.encoder(seen)
-        return {name: self.by_name[name].predictor(sx, place) for name, place in hidden.items()}
+        return {name: self.by_name[name].predict(sx, place, noise) for name, place in hidden.items()}
+
+    def tokens(self, batch: Batch) -> dict[str, Tokens]:
+        """All tokens of each modality; what a sample lacks is padding."""
+        return {
+            name: without(stream.tokenize(batch.views[name]), batch.present(name))
+            for name, stream in self.by_name.items()
+        }
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
-        tokens = {name: stream.tokenize(batch.views[name]) for name, stream in self.by_name.items()}
+        tokens = self.tokens(batch)
         pairs = {name: stream.corrupt(tokens[name], batch.draw) for name, stream in self.by_name.items()}
         return tokens, {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
 
-
-def pair_energy(energy: Energy, prediction: Tensor, answer: Tensor, valid: Bool[Tensor, "*B M"]) -> Float[Tensor, "*B"]:
-    """Mean of the token energies over the valid hidden places; exactly 0 where a sample hides nothing."""
-    per_token = torch.where(valid, energy(prediction, answer), 0.0)
-    return per_token.sum(-1) / valid.sum(-1).clamp(min=1)
+    def after_step(self, progress: float) -> None:
+        self.target.follow(self.encoder, progress)
 
 
 def pooled(sx: dict[str, Tokens]) -> Float[Tensor, "B D"]:

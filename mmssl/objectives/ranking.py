@@ -10,7 +10,8 @@ from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.models.encoder import WindowScorer
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.predictive import pair_energy, pooled
+from mmssl.objectives.predictive import pooled
+from mmssl.objectives.stream import pair_energy
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at
 
@@ -55,10 +56,11 @@ class Ranking(Objective):
         matched = pair_energy(lambda prediction, _: prediction, energy[..., 0], true, hidden.valid)
         return Output({"text": loss.mean()}, matched.detach(), pooled(sx).detach())
 
-    def energies(self, batch: Batch) -> Float[Tensor, "B B"]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
         all_tokens, all_seen, all_hidden = self.corrupted(batch)
         tokens, seen, hidden = all_tokens["text"], all_seen["text"], all_hidden["text"]
-        answer = at(tokens, hidden)  # (B, M)
+        other = tokens if answers is None else self.tokenize(answers.views["text"])
+        answer = at(other, hidden)  # (B, M)
         words = answer.T[None].expand(len(answer), -1, -1)  # row i, place m: the m-th answers of all samples
         energy = -self.scorer.of_words(self.encoder({"text": seen}), hidden, words)  # (B, M, B)
         valid = hidden.valid[:, :, None] & hidden.valid.T[None]

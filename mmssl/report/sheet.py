@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from mmssl.evaluate.text import heldout_batches
+from mmssl.evaluate.heldout import heldout_batches
 from mmssl.modalities.text_data import TextData
 from mmssl.objectives import Objective
 from mmssl.tokens import at

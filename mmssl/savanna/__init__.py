@@ -1,7 +1,12 @@
 """The built-in world: text, picture, sound and video of the same event, made by a program: the truth is known."""
 
 from mmssl.savanna.captions import caption, captions, entropy, floor, grammar, posterior, words
+from mmssl.savanna.futures import Futures, futures
+from mmssl.savanna.pictures import pictures, videos
+from mmssl.savanna.scenes import SECONDS, Scenes, scenes
+from mmssl.savanna.sounds import sounds
 from mmssl.savanna.tables import (
+    FORKS,
     HABITATS,
     PREDATORS,
     PREY,
@@ -15,11 +20,15 @@ from mmssl.savanna.tables import (
 )
 
 __all__ = [
+    "FORKS",
     "HABITATS",
     "PREDATORS",
     "PREY",
+    "SECONDS",
     "SPECIES",
     "Event",
+    "Futures",
+    "Scenes",
     "Species",
     "caption",
     "captions",
@@ -28,8 +37,13 @@ __all__ = [
     "event_numbers",
     "events",
     "floor",
+    "futures",
     "grammar",
     "labels",
+    "pictures",
     "posterior",
+    "scenes",
+    "sounds",
+    "videos",
     "words",
 ]

@@ -52,6 +52,30 @@ PREY: dict[str, dict[str, Table]] = {
     },
 }
 
+# prey -> P(it forks to its own left); it forks to its right otherwise
+FORKS: Table = {
+    "zebra": 0.70,
+    "gnu": 0.40,
+    "gazelle": 0.25,
+    "warthog": 0.60,
+    "mouse": 0.35,
+    "canary": 0.75,
+    "spider": 0.55,
+    "rat": 0.65,
+    "tuna": 0.30,
+    "seal": 0.45,
+    "squid": 0.80,
+    "herring": 0.60,
+    "deer": 0.35,
+    "rabbit": 0.70,
+    "squirrel": 0.20,
+    "salmon": 0.55,
+    "lemming": 0.30,
+    "hare": 0.65,
+    "narwhal": 0.75,
+    "caribou": 0.40,
+}
+
 
 class Species(NamedTuple):
     """How a species looks and sounds."""

@@ -1,6 +1,7 @@
 """Claims about what is said of a text model on held-out text."""
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,11 +12,10 @@ from torch import nn
 
 from evaluate.conftest import build, unreported
 from mmssl.corruption import replace_tokens
+from mmssl.evaluate.heldout import heldout_batches, heldout_metrics
 from mmssl.evaluate.text import (
     evaluate_text,
     floor_of,
-    heldout_batches,
-    heldout_metrics,
     heldout_texts,
     hidden_words,
     masked_documents,
@@ -159,24 +159,22 @@ def test_without_held_out_text_nothing_is_claimed_of_it(world):
     bare = world.data._replace(heldout=world.data.heldout._replace(paths=(), shapes=()))
     assert word_results(world.trained, world.config, bare) == {}
     run = SimpleNamespace(
-        objective=world.trained, config=world.config, accelerator=SimpleNamespace(is_main_process=True)
+        objective=world.trained, config=world.config, accelerator=SimpleNamespace(is_main_process=True, device=CPU, autocast=nullcontext)
     )
-    assert heldout_metrics(run, data=bare) == {}
+    assert heldout_metrics(run, batches=partial(heldout_batches, bare.heldout, 0, 24)) == {}
 
 
 def test_metrics_while_training_are_those_of_the_held_out_rows(world):
-    from contextlib import nullcontext
-
     accelerator = SimpleNamespace(is_main_process=True, device=CPU, autocast=nullcontext)
     run = SimpleNamespace(objective=world.trained, config=world.config, accelerator=accelerator)
-    found = heldout_metrics(run, data=world.data, rows=24)
+    found = heldout_metrics(run, batches=partial(heldout_batches, world.data.heldout, world.config.seed, 24))
     with torch.no_grad():
         losses = [
             (float(world.trained(batch).terms["text"]), len(batch.draw.index))
             for batch in heldout_batches(world.data.heldout, world.config.seed, 24, CPU)
         ]
     count = sum(size for _, size in losses)
-    assert count == min(24, sum(shape[0] for shape in world.data.heldout.shapes))
+    assert count == min(24, world.data.heldout.size)
     assert found["heldout.loss"] == pytest.approx(sum(loss * size for loss, size in losses) / count, rel=1e-5)
     assert found["energy.auroc"] > 0.5
 

@@ -73,7 +73,7 @@ def test_every_document_is_in_the_rows_once_for_each_time_it_is_in_the_source(tm
     assert not data.heldout.paths
     assert data.efficiency > 0.85
     assert data.unknown_ratio == 0
-    assert data.tokens_per_row == pytest.approx(64 * data.efficiency)
+    assert data.tokens_per_sample == pytest.approx(64 * data.efficiency)
     assert "1 group(s), 0 rows held out" in data.summary()
 
 

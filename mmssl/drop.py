@@ -1,0 +1,100 @@
+"""What is seen and what is hidden on a grid: functions (Tokens, Draw) -> (seen Tokens, hidden Place).
+
+Hidden tokens are dropped, so the encoder never computes them. Counts are exact: every sample hides as many, and each
+is drawn by `random.py`, keyed by sample.
+"""
+
+from math import prod
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mmssl.corruption import Corruption
+from mmssl.random import Draw
+from mmssl.tokens import Place, Tokens, take
+
+NUM_BLOCKS = 64  # drawn for a mask; the first that suffice are used
+
+
+def drop_random(hidden_ratio: float) -> Corruption:
+    """round(hidden_ratio * N) tokens, each set of them equally likely (He et al. 2021, arXiv:2111.06377)."""
+
+    def corrupt(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
+        count = tokens.value.shape[1]
+        return parted(tokens, draw.uniform("mask", count).argsort(1), bounded(hidden_ratio, count))
+
+    return corrupt
+
+
+def drop_blocks(hidden_ratio: float, block_ratio: float, aspect: tuple[float, float] = (0.75, 1.5)) -> Corruption:
+    """Blocks of about `block_ratio` of the cells, height / width in `aspect`, until round(hidden_ratio * cells) are
+    hidden.
+
+    As the multi-block masks of Assran et al. 2023 (arXiv:2301.08243, section 3), but the union of the blocks has an
+    exact size: the last block is cut, from a side that is drawn. In a clip the blocks reach through all times (Bardes
+    et al. 2024, arXiv:2404.08471, section 3.2).
+    """
+
+    def corrupt(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
+        rows, columns = tokens.place.grid[-2:]
+        times = prod(tokens.place.grid[:-2])
+        order = block_order(rows, columns, block_ratio, aspect, draw)
+        count = bounded(hidden_ratio, rows * columns)
+        # the same cells at all times
+        start = torch.arange(times, device=order.device) * rows * columns
+        hidden, seen = (
+            (start[:, None] + part[:, None]).flatten(1) for part in (order[:, :count], order[:, count:])
+        )  # (B, times * cells)
+        return parted(tokens, torch.cat([hidden, seen], 1), count * times)
+
+    return corrupt
+
+
+def block_order(
+    rows: int, columns: int, ratio: float, aspect: tuple[float, float], draw: Draw
+) -> Int[Tensor, "B cells"]:
+    """The cells in the order in which random blocks cover them; those that none covers come last."""
+    low, high = (torch.tensor(value).log() for value in aspect)
+    shape = (low + (high - low) * draw.uniform("block_aspect", NUM_BLOCKS)).exp()
+    area = ratio * rows * columns
+    height = (area * shape).sqrt().round().clamp(1, rows)
+    width = (area / height).round().clamp(1, columns)
+    top = (draw.uniform("block_top", NUM_BLOCKS) * (rows - height + 1)).floor()
+    left = (draw.uniform("block_left", NUM_BLOCKS) * (columns - width + 1)).floor()
+    cell = torch.arange(rows * columns, device=top.device)
+    inside = between(cell // columns, top, height) & between(cell % columns, left, width)  # (B, blocks, cells)
+    first = torch.where(inside.any(1), inside.float().argmax(1), NUM_BLOCKS)
+    # inside a block from one of its two ends
+    is_reversed = torch.nn.functional.pad(draw.uniform("block_side", NUM_BLOCKS) < 0.5, (0, 1)).gather(1, first)
+    place = torch.where(is_reversed, rows * columns - 1 - cell, cell)
+    return (first * rows * columns + place).argsort(1)
+
+
+def between(value: Int[Tensor, " cells"], start: Float[Tensor, "B K"], size: Float[Tensor, "B K"]) -> Tensor:
+    """Whether each value lies in [start, start + size)."""
+    return (value >= start[..., None]) & (value < (start + size)[..., None])
+
+
+def keep_past(times: int) -> Corruption:
+    """The first `times` cells of the time axis are seen, all later ones are hidden."""
+
+    def corrupt(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
+        cells = tokens.value.shape[1]
+        past = times * prod(tokens.place.grid[1:])
+        index = torch.arange(cells, device=tokens.value.device).expand(tokens.value.shape[:2])
+        return parted(tokens, torch.cat([index[:, past:], index[:, :past]], 1), cells - past)
+
+    return corrupt
+
+
+def bounded(ratio: float, count: int) -> int:
+    """round(ratio * count), but at least one token is hidden and one is seen."""
+    return min(max(1, round(ratio * count)), count - 1)
+
+
+def parted(tokens: Tokens, order: Int[Tensor, "B N"], count: int) -> tuple[Tokens, Place]:
+    """The first `count` tokens of an order are hidden, the others seen, both in rising order."""
+    hidden, seen = order[:, :count].sort(1).values, order[:, count:].sort(1).values
+    place = tokens.place
+    return take(tokens, seen), Place(place.position.gather(1, hidden), place.document.gather(1, hidden), place.grid)

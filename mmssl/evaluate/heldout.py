@@ -1,0 +1,62 @@
+"""Held-out samples in batches, and what is said of them while training."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmssl.batch import Batch
+from mmssl.evaluate.collapse import panel
+from mmssl.evaluate.energy import of_matrix, summary
+from mmssl.objectives import Objective
+from mmssl.random import Draw
+
+ROWS_AT_ONCE = 16
+
+
+class Read(Protocol):
+    """The views of samples by their number; there are `size` of them."""
+
+    @property
+    def size(self) -> int: ...
+    def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]: ...
+
+
+def heldout_batches(
+    read: Read, seed: int, rows: int, device: torch.device, at_once: int = ROWS_AT_ONCE
+) -> Iterator[Batch]:
+    """At most `rows` held-out samples in their order, with the draws of epoch 0."""
+    total = min(rows, read.size)
+    for start in range(0, total, at_once):
+        index = np.arange(start, min(total, start + at_once))
+        draw = Draw(seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
+        yield Batch(read(index), draw).to(device)
+
+
+def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batch]]) -> dict[str, float]:
+    """Held-out loss, energy gap and collapse while training; the main process computes, for all."""
+    if not run.accelerator.is_main_process:
+        return {}
+    objective: Objective = run.objective
+    objective.eval()
+    losses, embeddings, matched, others = [], [], [], []
+    with torch.no_grad(), run.accelerator.autocast():
+        for batch in batches(run.accelerator.device):
+            output = objective(batch)
+            losses.append(torch.stack([*output.terms.values()]).sum() * len(output.energy))
+            embeddings.append(output.embedding.float())
+            pairs = of_matrix(objective.energies(batch).float())
+            matched.append(pairs[0])
+            others.append(pairs[1])
+    total = sum(map(len, matched))
+    if not total:
+        return {}
+    found = summary(torch.cat(matched), {"other": torch.cat(others)}) if total > 1 else {}
+    collapse = panel(torch.cat(embeddings)) if total > 1 else {}
+    return {
+        "heldout.loss": float(torch.stack(losses).sum() / total),
+        **{name: value for name, value in found.items() if not name.startswith("energy.ladder")},
+        **{name: value for name, value in collapse.items() if isinstance(value, float)},
+    }

@@ -1,0 +1,155 @@
+"""What `mmssl evaluate` says of a model of pictures, sounds and videos, beside the same model with random weights."""
+
+from collections.abc import Callable, Iterator
+from itertools import permutations
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmssl.batch import Batch
+from mmssl.config import Config
+from mmssl.evaluate.collapse import panel
+from mmssl.evaluate.energy import histogram, of_matrix, summary
+from mmssl.evaluate.heldout import heldout_batches
+from mmssl.evaluate.knn import knn_accuracy
+from mmssl.evaluate.probe import linear_probe
+from mmssl.evaluate.retrieval import recalls
+from mmssl.inputs import Inputs
+from mmssl.modalities.labelled_media import LabelledMedia
+from mmssl.modalities.media_data import Reader
+from mmssl.objectives import Objective
+from mmssl.objectives.predictive import pooled
+from mmssl.tokens import without
+
+PAIRED = 256  # held-out samples whose energies are compared, at most
+CANDIDATES = 100  # among which the right one is looked for
+AT_ONCE = 64  # samples whose features are computed together
+Negative = Callable[[Batch], Batch]
+Negatives = dict[str, tuple[str, Negative]]  # kind -> the modality that it changes, and how
+
+
+def reversed_time(first: int) -> Negative:
+    """The same clip with its frames from `first` on in reverse order."""
+
+    def negative(batch: Batch) -> Batch:
+        video = batch.views["video"][0]
+        turned = torch.cat([video[:, :first], video[:, first:].flip(1)], 1)
+        return batch._replace(views={**batch.views, "video": [turned]})
+
+    return negative
+
+
+def shifted_sound(batch: Batch) -> Batch:
+    """The same clip with its sound moved by half of the window; what leaves at the end comes in at the beginning."""
+    sound = batch.views["audio"][0]
+    return batch._replace(views={**batch.views, "audio": [sound.roll(sound.shape[1] // 2, 1)]})
+
+
+def prepared(
+    reader: Reader,
+    inputs: Inputs,
+    config: Config,
+    rows: int,
+    device: torch.device,
+    num_views: int = 1,
+    at_once: int = 16,
+) -> Iterator[Batch]:
+    """Held-out samples as the objective sees them; two views of a picture are two augmentations."""
+    for batch in heldout_batches(reader, config.seed, rows, device, at_once):
+        yield inputs(batch, num_views=num_views)
+
+
+@torch.no_grad()
+def energy_results(part: Objective, batches: Iterator[Batch], negatives: dict[str, Negative]) -> dict[str, Any]:
+    """The `energy.*` keys: compatible pairs against the y of other samples, and against each kind of negative."""
+    part.eval()
+    matched, others = [], []
+    ladder: dict[str, list[Tensor]] = {name: [] for name in negatives}
+    for batch in batches:
+        own, other = of_matrix(part.energies(batch).float().cpu())
+        matched.append(own)
+        others.append(other)
+        for name, negative in negatives.items():
+            ladder[name].append(part.energies(batch, negative(batch)).float().cpu().diagonal())
+    if sum(map(len, matched)) < 2:
+        return {}
+    compatible, incompatible = torch.cat(matched), torch.cat(others)
+    kinds = {"other": incompatible, **{name: torch.cat(values) for name, values in ladder.items()}}
+    return {**summary(compatible, kinds), "energy_histogram": histogram(compatible, incompatible)}
+
+
+@torch.no_grad()
+def features(
+    encoder: nn.Module, reader: Reader, inputs: Inputs, config: Config, rows: int
+) -> dict[str, Float[Tensor, "N D"]]:
+    """The mean embedding of each sample's tokens, each modality alone; zeros where a sample lacks it."""
+    encoder.eval()
+    found: dict[str, list[Tensor]] = {name: [] for name in inputs.modalities}
+    cuts: dict[str, Any] = encoder.cuts  # type: ignore[assignment]
+    for batch in prepared(reader, inputs, config, rows, next(encoder.parameters()).device, at_once=AT_ONCE):
+        for name in inputs.modalities:
+            tokens = without(cuts[name].tokenize(batch.views[name]), batch.present(name))
+            found[name].append(pooled(encoder({name: tokens})).float().cpu())
+    return {name: torch.cat(parts) for name, parts in found.items() if parts}
+
+
+def joined(parts: dict[str, Float[Tensor, "N D"]]) -> Float[Tensor, "N D"]:
+    """All modalities' features side by side."""
+    return torch.cat(list(parts.values()), dim=1)
+
+
+def collapse_results(parts: dict[str, Float[Tensor, "N D"]]) -> dict[str, Any]:
+    """The collapse panel of each modality; without a prefix that of the only one, or of all side by side."""
+    results: dict[str, Any] = dict(panel(joined(parts)))
+    for name, value in parts.items() if len(parts) > 1 else ():
+        results |= {f"{name}.{key}": found for key, found in panel(value).items()}
+    return results
+
+
+def labelled_results(encoder: nn.Module, inputs: Inputs, config: Config, labelled: LabelledMedia) -> dict[str, Any]:
+    """kNN and probe on the features of all modalities side by side, and on each alone where there are several."""
+    train = features(encoder, labelled.train, inputs, config, len(labelled.train_labels))
+    test = features(encoder, labelled.test, inputs, config, len(labelled.test_labels))
+    views = {"": (joined(train), joined(test))}
+    if len(train) > 1:
+        views |= {f"{name}.": (train[name], test[name]) for name in train}
+    results: dict[str, Any] = {}
+    for name, (x, other) in views.items():
+        results[f"{name}knn.accuracy"] = knn_accuracy(x, labelled.train_labels, other, labelled.test_labels)
+        probe = linear_probe(x, labelled.train_labels, other, labelled.test_labels, seed=config.seed)
+        results[f"{name}probe.accuracy"] = probe.accuracy
+    return results
+
+
+@torch.no_grad()
+def retrieval_results(part: Objective, batch: Batch, names: list[str]) -> dict[str, float]:
+    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both."""
+    part.eval()
+    results: dict[str, float] = {}
+    for x, y in permutations(names, 2):
+        both = (batch.present(x) & batch.present(y)).cpu()
+        if int(both.sum()) > 1 and part.compares(x, y):
+            energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
+            results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies).items()}
+            results["retrieval.candidates"] = float(both.sum())
+    return results
+
+
+def model_results(
+    objective: Objective, inputs: Inputs, config: Config, heldout: Reader, negatives: Negatives
+) -> dict[str, Any]:
+    """All that needs no labels, of one model: energies, retrieval, collapse."""
+    device = next(objective.parameters()).device
+    results: dict[str, Any] = {}
+    for name, part in {"": objective, **objective.each()}.items():
+        of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
+        batches = prepared(heldout, inputs, config, min(PAIRED, config.evaluate.documents), device, part.num_views)
+        found = energy_results(part, batches, of_part)
+        results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
+    for part in objective.each().values():
+        for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.num_views, at_once=CANDIDATES):
+            results |= retrieval_results(part, batch, list(inputs.modalities))
+    parts = features(objective.encoder, heldout, inputs, config, config.evaluate.documents)
+    return results | (collapse_results(parts) if parts and len(next(iter(parts.values()))) > 1 else {})

@@ -1,0 +1,67 @@
+"""From decoded samples to what an objective reads: in batch, on the device."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mmssl.augment import augment, normalise, to_unit
+from mmssl.batch import Batch
+from mmssl.config import Config
+from mmssl.errors import ConfigError
+from mmssl.modalities.grids import Grid, Modality
+from mmssl.modalities.text import Vocabulary
+from mmssl.spectrogram import LogMel
+
+
+class Inputs:
+    """The modalities that a task reads, and how their samples are prepared: pictures and clips augmented, sounds as
+    log-mel spectrograms, words as they are.
+    """
+
+    def __init__(self, config: Config, names: tuple[str, ...], vocabulary: Vocabulary | None = None) -> None:
+        self.config = config
+        self.log_mel = LogMel(config.audio.rate_hz, config.audio.bands, config.audio.hop_seconds)
+        columns = round(config.data.seconds / config.audio.hop_seconds)
+        picture, clip = config.image.size, config.video.size
+        known: dict[str, Modality | None] = {
+            "text": vocabulary,
+            "image": Grid("image", (picture, picture), 3),
+            "audio": Grid("audio", (columns, config.audio.bands), 1),
+            "video": Grid("video", (config.video.frames, clip, clip), 3),
+        }
+        self.modalities = {name: found for name in names if (found := known[name]) is not None}
+        if missing := set(names) - set(self.modalities):
+            raise ConfigError(f"data: {', '.join(missing)} needs a vocabulary; expected data.source=savanna")
+
+    def __call__(self, batch: Batch, *, num_views: int = 1, augmented: bool = False) -> Batch:
+        """The batch as the objective sees it; more than one view of a picture is always augmented."""
+        views = dict(batch.views)
+        for name in self.modalities:
+            views[name] = getattr(self, f"of_{name}")(batch, num_views, augmented)
+        return batch._replace(views=views)
+
+    def of_text(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+        """Words as they are."""
+        return batch.views["text"]
+
+    def of_image(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+        """`num_views` views of each picture."""
+        pixels = batch.views["image"][0]
+        if not augmented and num_views == 1:
+            return [normalise(to_unit(pixels))]
+        return [normalise(augment(pixels, batch.draw, view, self.config.views)) for view in range(num_views)]
+
+    def of_video(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+        """One view of each clip."""
+        pixels = batch.views["video"][0]
+        return [normalise(augment(pixels, batch.draw, 0, self.config.views) if augmented else to_unit(pixels))]
+
+    def of_audio(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+        """The spectrogram of each sound; that of a sound which is not there is silence."""
+        return [self.log_mel(batch.views["audio"][0])]
+
+    def stream(self, batches: Iterator[Batch], device: torch.device, num_views: int) -> Iterator[Batch]:
+        """Training batches, prepared on the device as they come."""
+        for batch in batches:
+            yield self(batch.to(device), num_views=num_views, augmented=True)

@@ -1,0 +1,1 @@
+"""What prevents collapse: criteria over the whole gathered batch."""

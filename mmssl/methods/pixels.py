@@ -1,0 +1,116 @@
+"""Methods that predict what is hidden in the input's own space: pixels, spectrograms, frames."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from mmssl.corruption import Corruption
+from mmssl.drop import drop_random, keep_past
+from mmssl.energy import squared_error
+from mmssl.errors import ConfigError
+from mmssl.models.latent import GaussianLatent
+from mmssl.models.predictor import TransformerPredictor
+from mmssl.models.target import Data, NormalisedPatches
+from mmssl.models.transformer import TransformerEncoder
+from mmssl.objectives import LatentStream, Objective, Predictive, Stream
+from mmssl.tokens import in_place
+
+Count = Annotated[int, Field(ge=1)]
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def visible_only(encoder: Any) -> TransformerEncoder:
+    """The encoder, if it can encode a part of the tokens; else ConfigError."""
+    if isinstance(encoder, TransformerEncoder):
+        return encoder
+    raise ConfigError(f"encoder: {type(encoder).__name__} cannot drop hidden tokens; expected encoder.name vit")
+
+
+def only(encoder: Any, name: str) -> TransformerEncoder:
+    """The encoder, if it can drop tokens and reads this modality; else ConfigError."""
+    found = visible_only(encoder)
+    if name not in found.cuts:
+        raise ConfigError(f"method: needs {name}, the task reads {', '.join(found.cuts)}; expected another task")
+    return found
+
+
+def reconstruction(
+    encoder: Any, name: str, corrupt: Corruption, target: Data, *, layers: int, width: int, heads: int
+) -> Predictive:
+    """The hidden patches' own numbers, by a transformer that sees the embeddings of the others."""
+    cut = only(encoder, name).cuts[name]
+    predictor = TransformerPredictor(encoder.width, cut.width, [name], layers=layers, width=width, heads=heads)
+    stream = Stream(tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place)
+    return Predictive(streams={name: stream}, encoder=encoder, target=target)
+
+
+def mae(
+    encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.75, predictor_layers: Count = 8,
+    predictor_width: Count = 512, predictor_heads: Count = 16, normalise_patches: bool = True,
+) -> Objective:  # fmt: skip
+    """Masked autoencoder: encode the seen quarter of a picture, predict the rest (He et al. 2021, arXiv:2111.06377)."""
+    return reconstruction(
+        encoder, "image", drop_random(hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
+        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+    )  # fmt: skip
+
+
+def audio_mae(
+    encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.8, predictor_layers: Count = 16,
+    predictor_width: Count = 512, predictor_heads: Count = 16, normalise_patches: bool = True,
+) -> Objective:  # fmt: skip
+    """MAE on log-mel spectrograms (Huang et al. 2022, arXiv:2207.06405; global attention in the predictor)."""
+    return reconstruction(
+        encoder, "audio", drop_random(hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
+        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+    )  # fmt: skip
+
+
+def past(encoder: TransformerEncoder, seen_frames: int) -> Corruption:
+    """The corruption that hides all frames after the first `seen_frames`; ConfigError where that splits a patch."""
+    cut = encoder.cuts["video"]
+    frames, part = cut.size[0], cut.patch[0]
+    if seen_frames % part or not 0 < seen_frames < frames:
+        raise ConfigError(
+            f"method.seen_frames {seen_frames}: a clip has {frames} frames in patches of {part}; "
+            f"expected a multiple of {part} below {frames}"
+        )
+    return keep_past(seen_frames // part)
+
+
+def frame_prediction(
+    encoder: Any, modalities: Any, *, seen_frames: Count = 4, predictor_layers: Count = 4,
+    predictor_width: Count = 384, predictor_heads: Count = 6,
+) -> Objective:  # fmt: skip
+    """Past frames -> all future frames at once, one answer, mean squared error over pixels (Mathieu et al. 2015,
+    arXiv:1511.05440, eq. 1 with p = 2; a transformer): where the future is several it predicts their mean.
+    """
+    corrupt = past(only(encoder, "video"), seen_frames)
+    return reconstruction(
+        encoder, "video", corrupt, Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads
+    )
+
+
+def frame_prediction_latent(
+    encoder: Any, modalities: Any, *, seen_frames: Count = 4, latent_width: Count = 16, latent_weight: Positive = 1e-3,
+    latent_layers: Count = 2, predictor_layers: Count = 4, predictor_width: Count = 384, predictor_heads: Count = 6,
+) -> Objective:  # fmt: skip
+    """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that
+    does not (Denton & Fergus 2018, arXiv:1802.07687, one z a clip). `latent_weight` times KL in nats is z's cost.
+    """
+    corrupt = past(only(encoder, "video"), seen_frames)
+    cut = encoder.cuts["video"]
+    latent = GaussianLatent(
+        {"video": encoder.width}, cut.width, layers=latent_layers, width=predictor_width, heads=predictor_heads,
+        latent_width=latent_width,
+    )  # fmt: skip
+    predictor = TransformerPredictor(
+        encoder.width, cut.width, ["video"], layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        latent_width=latent_width,
+    )  # fmt: skip
+    stream = LatentStream(
+        tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place,
+        latent=latent, weight=latent_weight,
+    )  # fmt: skip
+    return Predictive(streams={"video": stream}, encoder=encoder)

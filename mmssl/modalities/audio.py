@@ -1,0 +1,164 @@
+"""A window of a sound file, or of a video's sound track, becomes mono samples of one rate."""
+
+from math import ceil, gcd
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import soundfile
+from einops import rearrange
+from jaxtyping import Float
+
+from mmssl.modalities.bad_sample import BadSample, damage
+from mmssl.modalities.containers import MAX_SECONDS, frames_from, opened, span
+
+LIBSNDFILE = (".wav", ".flac", ".ogg", ".mp3")  # sample-exact; all else is read by FFmpeg
+MAX_CHANNELS = 64
+RATES_HZ = (100, 1_000_000)
+REACH = 32  # samples of the lower rate that resampling looks at, at most, on each side
+WARM_SECONDS = 0.25  # a decoder that begins in the middle needs so long until it is exact
+GAP_SECONDS = 0.1  # less than that between two packets is a rounded time stamp, not silence
+
+
+class Window(NamedTuple):
+    """Which samples of the native rate are asked for: `count` from `first` on, with a margin on both sides."""
+
+    first: int
+    count: int
+    margin: int
+    rate_hz: int
+
+    def empty(self) -> Float[np.ndarray, " M"]:
+        """Silence of the window and its margins."""
+        return np.zeros(self.count + 2 * self.margin, dtype=np.float32)
+
+
+def probe_audio(path: Path) -> float:
+    """The length in seconds; BadSample where the file cannot be read or holds no sample."""
+    if path.suffix.lower() in LIBSNDFILE:
+        with damage(), soundfile.SoundFile(str(path)) as file:
+            check(file.samplerate, file.channels, file.frames)
+            return file.frames / file.samplerate
+    with opened(path) as file:
+        if file.sound is None:
+            raise BadSample("no sound stream")
+        _, seconds = span(file, file.sound)
+        if seconds <= 0:
+            raise BadSample("no sample")
+        return seconds
+
+
+def decode_audio(path: Path, rate_hz: int, start_seconds: float, seconds: float) -> Float[np.ndarray, " T"]:
+    """`seconds` from `start_seconds` on, in [-1, 1], T = round(rate_hz * seconds): the mean over the channels.
+
+    A window that reaches beyond the sound's end (or begins before it) is filled with zeros. Raises BadSample, also
+    where no sample lies in the window or one in it is not finite.
+    """
+    read = read_libsndfile if path.suffix.lower() in LIBSNDFILE else read_ffmpeg
+    window, samples = read(path, rate_hz, start_seconds, seconds)
+    if not np.isfinite(samples).all():
+        raise BadSample("samples that are not finite")
+    with damage():
+        samples = resampled(samples, window.rate_hz, rate_hz)
+    begins, count = window.margin * rate_hz // window.rate_hz, round(rate_hz * seconds)
+    samples = samples[begins : begins + count]
+    return np.pad(samples, (0, count - len(samples))).clip(-1, 1)
+
+
+def window_of(native_hz: int, rate_hz: int, start_seconds: float, seconds: float) -> Window:
+    """The window at the native rate; its margin is a whole number of samples at both rates."""
+    step = native_hz // gcd(native_hz, rate_hz)
+    needed = 0 if native_hz == rate_hz else REACH * native_hz / min(native_hz, rate_hz)
+    return Window(round(start_seconds * native_hz), ceil(seconds * native_hz), ceil(needed / step) * step, native_hz)
+
+
+def check(rate_hz: int, channels: int, count: int) -> None:
+    """BadSample for a sound without samples, or beyond the limits."""
+    if count <= 0:
+        raise BadSample("no sample")
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        raise BadSample(f"a rate of {rate_hz} Hz")
+    if channels > MAX_CHANNELS:
+        raise BadSample(f"{channels} channels, more than {MAX_CHANNELS}")
+    if count > MAX_SECONDS * rate_hz:
+        raise BadSample(f"more than {MAX_SECONDS} s")
+
+
+def read_libsndfile(
+    path: Path, rate_hz: int, start_seconds: float, seconds: float
+) -> tuple[Window, Float[np.ndarray, " M"]]:
+    """The window and its mono samples at the native rate, with their margins."""
+    with damage(), soundfile.SoundFile(str(path)) as file:
+        check(file.samplerate, file.channels, file.frames)
+        window = window_of(file.samplerate, rate_hz, start_seconds, seconds)
+        if not -window.count < window.first < file.frames:
+            raise BadSample(f"no sample from {start_seconds:g} s on")
+        samples, begins = window.empty(), window.first - window.margin
+        first, last = max(0, begins), min(file.frames, begins + len(samples))
+        file.seek(first)
+        found = file.read(last - first, dtype="float32", always_2d=True)
+        if len(found) < last - first:
+            raise BadSample("truncated")
+        samples[first - begins : last - begins] = found.mean(axis=1)
+        return window, samples
+
+
+def read_ffmpeg(
+    path: Path, rate_hz: int, start_seconds: float, seconds: float
+) -> tuple[Window, Float[np.ndarray, " M"]]:
+    """The same by FFmpeg, on the clock of the file."""
+    window, samples, position, is_heard = None, np.zeros(0, np.float32), 0, False
+    for time, frame in frames_from(path, "sound", start_seconds - 1.0 - WARM_SECONDS):  # no margin exceeds a second
+        if window is None:
+            check(frame.sample_rate, frame.layout.nb_channels, frame.samples)
+            window = window_of(frame.sample_rate, rate_hz, start_seconds, seconds)
+            samples = window.empty()
+            position = stamped = place(time, start_seconds, window)
+        elif frame.sample_rate != window.rate_hz:
+            raise BadSample("a change of the sample rate")
+        else:
+            stamped = place(time, start_seconds, window)
+        if abs(stamped - position) > GAP_SECONDS * window.rate_hz:
+            position = stamped
+        found = mono(frame)
+        first, last = max(0, position), min(len(samples), position + len(found))
+        if first < last:
+            samples[first:last] = found[first - position : last - position]
+        position += len(found)
+        is_heard |= max(first, window.margin) < min(last, window.margin + window.count)
+        if position >= len(samples):
+            break
+    if window is None or not is_heard:
+        raise BadSample(f"no sample from {start_seconds:g} s on")
+    return window, samples
+
+
+def place(time: float, start_seconds: float, window: Window) -> int:
+    """Where in the window and its margins a sample of this time lies."""
+    return round((time - start_seconds) * window.rate_hz) + window.margin
+
+
+def mono(frame: Any) -> Float[np.ndarray, " M"]:
+    """The mean over the channels of a decoded frame of any sample format, in [-1, 1]."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = rearrange(values, "1 (t c) -> c t", c=frame.layout.nb_channels)
+    if values.dtype == np.uint8:
+        values = (values.astype(np.float32) - 128) / 128
+    elif np.issubdtype(values.dtype, np.integer):
+        values = values / -float(np.iinfo(values.dtype).min)
+    return values.mean(axis=0).astype(np.float32)
+
+
+def resampled(samples: Float[np.ndarray, " M"], native_hz: int, rate_hz: int) -> Float[np.ndarray, " R"]:
+    """The sound at another rate, without delay.
+
+    By FFmpeg's resampler: its filters are bounded, where torchaudio's take gigabytes for rates like 44,101 Hz.
+    """
+    if native_hz == rate_hz:
+        return samples
+    frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+    frame.sample_rate = native_hz
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+    return np.concatenate([each.to_ndarray()[0] for each in (*resampler.resample(frame), *resampler.resample(None))])

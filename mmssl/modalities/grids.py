@@ -1,0 +1,98 @@
+"""Pictures, sounds and clips as patches on a grid, and words in a row: how each becomes tokens."""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmssl.errors import ConfigError
+from mmssl.modalities.text import Vocabulary, tokenize
+from mmssl.tokens import Place, Tokens
+
+Patch = tuple[int, ...]
+
+# A view's axes, and the patches they are cut into: the features of a patch are its channels, then its axes.
+PATTERNS = {
+    "image": ("b c (y p) (x q)", "b (y x) (c p q)", ("y", "x"), ("p", "q")),
+    "audio": ("b (t p) (f q)", "b (t f) (p q)", ("t", "f"), ("p", "q")),
+    "video": ("b (t p) c (y q) (x r)", "b (t y x) (c p q r)", ("t", "y", "x"), ("p", "q", "r")),
+}
+
+
+class Cut(NamedTuple):
+    """One modality cut into patches: `size` of its axes (H, W | times, bands | L, H, W) and of a patch along them."""
+
+    name: str
+    size: tuple[int, ...]
+    patch: Patch
+    channels: int
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Patches along each axis."""
+        return tuple(whole // part for whole, part in zip(self.size, self.patch, strict=True))
+
+    @property
+    def width(self) -> int:
+        """Numbers in a patch."""
+        return self.channels * int(torch.tensor(self.patch).prod())
+
+    def tokenize(self, views: list[Tensor]) -> Tokens:
+        """The patches of the first view, each sample one document; it has no parameters."""
+        whole, cut, _, sizes = PATTERNS[self.name]
+        value = rearrange(views[0], f"{whole} -> {cut}", **dict(zip(sizes, self.patch, strict=True)))
+        position = torch.arange(value.shape[1], device=value.device).expand(value.shape[:2])
+        return Tokens(value, Place(position, torch.zeros_like(position), self.grid))
+
+    def paste(self, value: Float[Tensor, "B N D"]) -> Float[Tensor, "B ..."]:
+        """The view that consists of these patches."""
+        whole, cut, axes, sizes = PATTERNS[self.name]
+        lengths = dict(zip((*axes, *sizes), (*self.grid, *self.patch), strict=True))
+        return rearrange(value, f"{cut} -> {whole}", **lengths)
+
+    def embedding(self, width: int) -> nn.Module:
+        """What turns a patch into an encoder's input."""
+        return nn.Linear(self.width, width)
+
+
+class Words(NamedTuple):
+    """Text as words in a row."""
+
+    vocabulary: Vocabulary
+
+    @property
+    def width(self) -> int:
+        """The number of words to choose from."""
+        return self.vocabulary.size
+
+    def tokenize(self, views: list[Tensor]) -> Tokens:
+        """The ids of the first view; documents that share a row do not see each other."""
+        return tokenize(self.vocabulary, views)
+
+    def embedding(self, width: int) -> nn.Module:
+        """A table with a row for each word."""
+        table = nn.Embedding(self.vocabulary.size, width)
+        nn.init.normal_(table.weight, std=0.02)
+        return table
+
+
+class Grid(NamedTuple):
+    """A modality as it is read, not yet cut."""
+
+    name: str
+    size: tuple[int, ...]
+    channels: int
+
+    def cut(self, patch: Patch) -> Cut:
+        """Its patches; ConfigError where they do not fill it."""
+        if any(whole % part for whole, part in zip(self.size, patch, strict=True)):
+            whole, part = (" x ".join(map(str, sizes)) for sizes in (self.size, patch))
+            raise ConfigError(
+                f"encoder: {self.name} of {whole} cannot be cut into patches of {part}; expected divisors"
+            )
+        return Cut(self.name, self.size, patch, self.channels)
+
+
+Modality = Grid | Vocabulary

@@ -1,0 +1,66 @@
+"""A picture file of any common kind becomes a square of 8-bit red, green and blue."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmssl.modalities.bad_sample import BadSample, damage
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_BYTES = 2**28  # of a file
+MAX_PIXELS = 178_000_000  # of a picture, at most 0.7 GB while it is decoded; Pillow itself refuses just above
+
+
+def decode_image(path: Path, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
+    """The upright picture, its shorter side resized to `size`, cut around the centre; transparent is white.
+
+    Of an animation the first picture. Raises BadSample.
+    """
+    with damage(), path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise BadSample(f"more than {MAX_BYTES} bytes")
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError:
+            raise BadSample("not a picture") from None
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadSample(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+            image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
+            return square(eight_bits(ImageOps.exif_transpose(image)), size)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """The picture in mode RGB, or RGBA where a part of it may be transparent."""
+    if image.mode.startswith("I;16"):
+        return grey(np.asarray(image).astype(np.float32) / 65535)
+    if image.mode == "I":  # 16 bits where a file says 32
+        return grey(np.asarray(image).astype(np.float32) / 65535)
+    if image.mode == "F":
+        return grey(np.asarray(image))
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def grey(values: np.ndarray) -> Image.Image:
+    """Brightness from 0 to 1 as a picture; BadSample where it lies outside."""
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise BadSample("brightness outside of the range of its kind")
+    return Image.fromarray((values * 255 + 0.5).astype(np.uint8)).convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
+    """The centre of an RGB or RGBA picture, its shorter side resized to `size`; what is transparent becomes white."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    if side == size:
+        image = image.crop((int(left), int(top), int(left) + side, int(top) + side))
+    else:
+        box = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return np.array(rearrange(np.asarray(image), "h w c -> c h w"))

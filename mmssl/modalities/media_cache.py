@@ -1,0 +1,201 @@
+"""Samples are decoded once into memory-mapped files, where they fit, else each time they are read.
+
+Decoding runs in threads: Pillow, libsndfile and FFmpeg release the GIL, a thread starts at once and writes straight
+into the file, and a spawned process would first import torch for seconds.
+"""
+
+import json
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+from PIL import Image
+
+from mmssl.errors import CheckpointError, DataError
+from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.media_files import limit
+from mmssl.modalities.media_samples import Decoding, FileSamples, Values, WorldSamples, samples_at
+from mmssl.random import hashed
+from mmssl.runs import record_bad, write_whole
+
+LAYOUT = 1  # of the stored samples: part of the name by which they are found again
+ATTEMPTS = 8  # samples tried in place of a bad one
+
+Samples = FileSamples | WorldSamples
+
+
+class Part(NamedTuple):
+    """One side (training or held out) of a source: the table of its samples, and where they lie decoded, if they do."""
+
+    table: Path
+    decoded: Path | None
+    count: int
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's warnings are not shown: what matters of them is a limit of ours, or raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def replacements(seed: int, index: int, count: int) -> list[int]:
+    """The samples that are tried in place of a bad one."""
+    return [(index + hashed("replacement", seed, index, attempt)) % count for attempt in range(1, ATTEMPTS + 1)]
+
+
+def decoded_path(table: Path, decoding: Decoding, seed: int) -> Path:
+    """Where the decoded samples of a table lie: the name holds all that decides what they are."""
+    words = (decoding.tokenizer / "tokenizer.json").read_text() if decoding.tokenizer is not None else ""
+    settings = json.dumps([list(decoding[:-1]), hashed(words), seed])
+    return table.parent / f"decoded-{hashed(LAYOUT, table.name, settings):016x}"
+
+
+def decode_all(table: Path, decoding: Decoding, seed: int) -> Path:
+    """The folder with the decoded samples of a table, written now unless it is there: whole or not at all."""
+    folder, samples = decoded_path(table, decoding, seed), samples_at(table)
+    if folder.is_dir():
+        return folder
+    size = len(samples) * decoding.sample_bytes()
+    print(
+        f"note: decoding {len(samples):,} samples of {samples.source} into {folder} ({size / 1e9:.3f} GB)",
+        file=sys.stderr,
+    )
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        write_decoded(samples, decoding, seed, temporary)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process was faster
+                raise
+    except OSError as error:
+        reason = f"{folder}: decoded samples cannot be written ({error.strerror})"
+        raise CheckpointError(f"{reason}; expected {size:,} free bytes, or a lower data.decoded_bytes") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path) -> None:
+    """Decode all samples into the files of a folder; DataError where too many files are bad."""
+    files = {name: create(folder / f"{name}.bin", kind, (len(samples), *shape)) for name, (kind, shape) in
+             decoding.shapes().items()}  # fmt: skip
+    bad: dict[int, str] = {}
+
+    def decode(indices: Int[np.ndarray, " n"]) -> None:
+        for index, values in samples.decode(indices, decoding):
+            if isinstance(values, BadSample):
+                bad[index] = str(values)
+            else:
+                for name, value in values.items():
+                    files[name][index] = value
+
+    with quiet(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for _ in pool.map(decode, samples.tasks()):
+            pass
+    reports = [{"path": samples.path(i), "reason": bad[i]} for i in sorted(bad)] if bad else []
+    limit(samples.source, [*samples.bad, *reports], samples.num_files, left=len(samples) - len(bad))
+    taken = {}
+    for report, index in zip(reports, sorted(bad), strict=True):
+        taken[index] = next((other for other in replacements(seed, index, len(samples)) if other not in bad), None)
+        if taken[index] is None:
+            raise no_replacement(samples, report)
+        report["replaced_by"] = taken[index]
+        for file in files.values():
+            file[index] = file[taken[index]]
+    for file in files.values():
+        file.flush()
+    write_whole(folder / "replaced.json", json.dumps({"taken": list(taken.items()), "bad": reports}))
+
+
+def no_replacement(samples: Samples, report: dict) -> DataError:
+    """The error where a bad sample and all that were tried in its place cannot be used."""
+    return DataError(
+        f"{samples.source}: {report['path']} cannot be used ({report['reason']}), nor can {ATTEMPTS} samples in its "
+        "place; expected more good files"
+    )
+
+
+def create(path: Path, kind: str, shape: tuple[int, ...]) -> np.memmap:
+    """A new memory-mapped file whose bytes are reserved: a full disk is an error here, and no crash later."""
+    with path.open("xb") as file:
+        os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(kind).itemsize)
+    return np.memmap(path, dtype=kind, mode="r+", shape=shape)
+
+
+@lru_cache(maxsize=256)
+def mapped(path: Path, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A file of decoded samples, memory-mapped once in each process."""
+    return np.memmap(path, dtype=kind, mode="r", shape=shape)
+
+
+@lru_cache(maxsize=64)
+def replaced(decoded: Path) -> tuple[dict[int, int], list[dict]]:
+    """(bad sample -> the one in its place, what was reported) of decoded samples."""
+    note = json.loads((decoded / "replaced.json").read_text())
+    return dict(map(tuple, note["taken"])), note["bad"]
+
+
+@lru_cache(maxsize=64)
+def damaged(table: Path) -> dict[int, str]:
+    """The samples of a table that this process found to be bad, with the reasons: filled while it reads."""
+    return {}
+
+
+def read_part(part: Part, indices: Int[np.ndarray, " n"], decoding: Decoding, seed: int, run: Path) -> Values:
+    """What the samples of a part hold, with `X.present` for each modality."""
+    samples, taken = samples_at(part.table), indices
+    if part.decoded is not None:
+        values: Values = {
+            name: mapped(part.decoded / f"{name}.bin", kind, (part.count, *shape))[indices]
+            for name, (kind, shape) in decoding.shapes().items()
+        }
+        others = replaced(part.decoded)[0]
+        taken = np.array([others.get(int(index), int(index)) for index in indices], dtype=np.int64)
+    else:
+        values, taken = read_files(part, indices, decoding, seed, run)
+    return values | {f"{name}.present": samples.present(name)[taken] for name in decoding.modalities}
+
+
+def read_files(
+    part: Part, indices: Int[np.ndarray, " n"], decoding: Decoding, seed: int, run: Path
+) -> tuple[Values, Int[np.ndarray, " n"]]:
+    """(what the samples hold, which samples were taken), decoded now."""
+    samples, values, taken = samples_at(part.table), decoding.zeros(len(indices)), indices.copy()
+    with quiet():
+        found = dict(samples.decode(np.unique(indices), decoding))
+        for row, index in enumerate(map(int, indices)):
+            content = found[index]
+            if isinstance(content, BadSample):
+                taken[row], content = replacement(part, index, content, decoding, seed, run)
+            for name, value in content.items():
+                values[name][row] = value
+    return values, taken
+
+
+def replacement(part: Part, index: int, why: BadSample, decoding: Decoding, seed: int, run: Path) -> tuple[int, Values]:
+    """(number, content) of the sample in place of a bad one, which is recorded."""
+    samples, bad = samples_at(part.table), damaged(part.table)
+    report = {"path": samples.path(index), "reason": str(why)}
+    for other in replacements(seed, index, part.count):
+        ((_, content),) = samples.decode(np.array([other]), decoding)
+        if not isinstance(content, BadSample):
+            record_bad(run, report | {"replaced_by": other})
+            bad[index] = str(why)
+            reports = [{"path": samples.path(number), "reason": reason} for number, reason in bad.items()]
+            limit(samples.source, [*samples.bad, *reports], samples.num_files, left=part.count - len(bad))
+            return other, content
+    raise no_replacement(samples, report)

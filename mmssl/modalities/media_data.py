@@ -1,0 +1,254 @@
+"""From a config's sources of pictures, sounds, videos and the built-in world to batches of decoded samples."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmssl.config import Config
+from mmssl.errors import ConfigError, DataError
+from mmssl.modalities.media_cache import Part, decode_all, decoded_path, read_part, replaced
+from mmssl.modalities.media_files import MediaFile, found, split_files
+from mmssl.modalities.media_samples import (
+    LOUDEST,
+    Decoding,
+    Values,
+    decoding_of,
+    samples_at,
+    table_of,
+    vocabulary_at,
+    world_table,
+)
+from mmssl.modalities.text import Vocabulary
+from mmssl.random import hashed
+from mmssl.runs import write_json
+
+Report = Callable[[dict], None]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads every `step`-th sample by its number from all parts; small to send to a worker.
+
+    The answer has for each modality its name, with one view, and `X.present`; what is absent is zeros. Pictures and
+    clips are uint8, sounds float32 in [-1, 1], captions ids.
+    """
+
+    parts: tuple[Part, ...]
+    decoding: Decoding
+    seed: int
+    run: Path
+    step: int = 1
+
+    def __len__(self) -> int:
+        return -(-sum(part.count for part in self.parts) // self.step)
+
+    def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
+        starts = np.cumsum([0, *(part.count for part in self.parts)])
+        numbers = np.asarray(indices, dtype=np.int64) * self.step
+        owner = np.searchsorted(starts, numbers, side="right") - 1
+        values = self.decoding.zeros(len(numbers))
+        for which in np.unique(owner):
+            mine = owner == which
+            found_here = read_part(self.parts[which], numbers[mine] - starts[which], self.decoding, self.seed, self.run)
+            for name, value in found_here.items():
+                values[name][mine] = value
+        return tensors(values)
+
+    def labels(self) -> list[str]:
+        """The label of each sample, "" where it has none; where decoded ones replace bad ones, theirs."""
+        names: list[str] = []
+        for part in self.parts:
+            own, others = samples_at(part.table).labels(), replaced(part.decoded)[0] if part.decoded else {}
+            names += [own[others.get(index, index)] for index in range(part.count)]
+        return names[:: self.step]
+
+
+def tensors(values: Values) -> dict[str, list[Tensor]]:
+    """Stored samples as a model takes them."""
+    views = {name: torch.from_numpy(value) for name, value in values.items()}
+    if "audio" in views:
+        views["audio"] = views["audio"].float() / LOUDEST
+    if "text" in views:
+        views["text"] = views["text"].long()
+    return {name: [view] for name, view in views.items()}
+
+
+class MediaData(NamedTuple):
+    """All that a task of pictures, sounds and videos needs of its data."""
+
+    train: Reader
+    sizes: tuple[int, ...]  # samples of each group
+    heldout: Reader
+    num_heldout: int
+    missing: dict[str, int]  # modality -> training samples that lack it
+    fingerprint: str
+    vocabulary: Vocabulary | None  # of captions, where they are asked for
+
+    def summary(self) -> str:
+        """One line on what was read."""
+        decoding = self.train.decoding
+        is_decoded = all(part.decoded for part in self.train.parts)
+        size = sum(self.sizes) * decoding.sample_bytes() / 1e9
+        lack = "".join(f", {count:,} without {name}" for name, count in self.missing.items() if count)
+        return (
+            f"data: {sum(self.sizes):,} samples of {' and '.join(decoding.modalities)} in {len(self.sizes)} group(s)"
+            f"{lack}, {self.num_heldout:,} held out; {size:.2f} GB "
+            f"{'decoded on the disk' if is_decoded else 'decoded while they are read (more than data.decoded_bytes)'}"
+        )
+
+
+class Tables:
+    """Makes the tables of samples of sources, once each, below the cache."""
+
+    def __init__(self, config: Config, folder: Path, modalities: tuple[str, ...]) -> None:
+        self.config, self.modalities, self.cache = config, modalities, folder / config.data.cache
+        self.decoding = decoding_of(config, modalities, folder)
+
+    def of_files(self, files: list[MediaFile], source: str) -> Path:
+        """The table of these files."""
+        if "text" in self.modalities:
+            raise ConfigError(f"data.source {source}: has no captions beside its files; expected savanna")
+        return table_of(files, source, self.config.data.seconds, self.cache, with_sound="audio" in self.modalities)
+
+    def of_world(self, part: str, count: int) -> Path:
+        """The table of samples of the built-in world that belong to training ("") or to another part."""
+        seed = hashed(self.config.seed, part) if part else self.config.seed
+        return world_table(seed, count, self.decoding, self.cache)
+
+    def files(self, source: str) -> list[MediaFile]:
+        """The files of a source."""
+        return found(source, self.modalities, self.config.data.paired)
+
+    def whole(self, source: str) -> Path:
+        """All of a source that is there to evaluate on."""
+        if source == "savanna":
+            return self.of_world("heldout", self.config.data.samples)
+        return self.of_files(self.files(source), source)
+
+    def groups(self, ratio: float) -> list[tuple[Path, Path | None]]:
+        """(table to train on, table held out) of each group of the mixture."""
+        sources = [self.config.data.source] if isinstance(self.config.data.source, str) else self.config.data.source
+        tables: list[tuple[Path, Path | None]] = []
+        for source in sources:
+            if source == "savanna":
+                count = self.config.data.samples
+                fresh = self.of_world("heldout", max(1, round(ratio * count))) if ratio else None
+                tables.append((self.of_world("", count), fresh))
+                continue
+            files = self.files(source)
+            names = sorted({file.label for file in files}) if self.config.data.groups == "folder" else [None]
+            for name in names:
+                mine = [file for file in files if name is None or file.label == name]
+                train, heldout = split_files(mine, ratio, self.config.seed)
+                tables.append((self.of_files(train, source), self.of_files(heldout, source) if heldout else None))
+        return tables
+
+    def reader(self, tables: list[Path], folder: Path, *, decoded: bool, step: int = 1) -> Reader:
+        """What reads these tables as one range of numbers."""
+        parts = []
+        for table in tables:
+            place = decode_all(table, self.decoding, self.config.seed) if decoded else None
+            parts.append(Part(table, place, len(samples_at(table))))
+        return Reader(tuple(parts), self.decoding, self.config.seed, folder, step)
+
+    def fit(self, tables: list[Path]) -> bool:
+        """Whether the decoded samples of all tables may be kept on the disk."""
+        count = sum(len(samples_at(table)) for table in tables)
+        return count * self.decoding.sample_bytes() <= self.config.data.decoded_bytes
+
+
+def prepare_media(
+    config: Config,
+    folder: Path,
+    report: Report,
+    modalities: tuple[str, ...],
+    vocabulary: Vocabulary | None = None,
+) -> MediaData:
+    """Find, open and decode the config's sources; what the cache holds is used again.
+
+    `modalities` are some of "text" (of savanna only), "image", "audio" and "video"; captions are of the given
+    vocabulary, else of the run's own, which is trained where there is none. Raises DataError where a source is missing,
+    too many of its files are bad, or no sample has one of the modalities.
+    """
+    make = Tables(config, folder, modalities)
+    words = caption_words(config, folder, report, vocabulary) if "text" in modalities else None
+    ratio = config.data.heldout if isinstance(config.data.heldout, float) else 0.0
+    groups = make.groups(ratio)
+    train = [table for table, _ in groups]
+    heldout = [table for _, table in groups if table is not None]
+    if isinstance(config.data.heldout, str):
+        heldout = [make.whole(config.data.heldout)]
+    is_decoded = make.fit([*train, *heldout])
+    readers = [make.reader(tables, folder, decoded=is_decoded) for tables in (train, heldout)]
+    for reader in readers:
+        tell(reader, report)
+    missing = {
+        name: sum(int((~samples_at(table).present(name)).sum()) for table in train) for name in make.decoding.modalities
+    }
+    sizes = tuple(part.count for part in readers[0].parts)
+    for name, count in missing.items():
+        if count == sum(sizes):
+            raise DataError(f"data.source {config.data.source}: no sample has {name}; expected one at least")
+    fingerprint = f"{hashed(*(samples_at(table).content for table in train), *make.decoding[:-1]):016x}"
+    data = MediaData(readers[0], sizes, readers[1], len(readers[1]), missing, fingerprint, words)
+    kept = {"train": train, "heldout": heldout, "decoded": is_decoded, "missing": missing, "fingerprint": fingerprint}
+    write_json(folder / "data.json", {"config": origin(config, modalities)} | kept)
+    return data
+
+
+def origin(config: Config, modalities: tuple[str, ...]) -> dict[str, Any]:
+    """All of a config that decides which samples come out."""
+    sections = {name: getattr(config, name).model_dump(mode="json") for name in ("data", "image", "audio", "video")}
+    return {"seed": config.seed, "modalities": list(modalities), **sections}
+
+
+def tell(reader: Reader, report: Report) -> None:
+    """Report the bad files that were found when the samples were made ready, each time anew."""
+    for part in reader.parts:
+        for entry in (*samples_at(part.table).bad, *(replaced(part.decoded)[1] if part.decoded else ())):
+            report(entry)
+
+
+def caption_words(config: Config, folder: Path, report: Report, given: Vocabulary | None) -> Vocabulary:
+    """The run's tokenizer: saved with the run, else the one given, else whole words of the captions of savanna."""
+    from mmssl.data import documents
+    from mmssl.modalities.text_data import ready_vocabulary
+
+    if given is not None and not (folder / "tokenizer" / "tokenizer.json").exists():
+        given.tokenizer.save_pretrained(folder / "tokenizer")
+    whole = config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update={"kind": "word"})})
+    return ready_vocabulary(
+        whole, folder, [documents("savanna", config.data, folder / config.data.cache, report, seed=config.seed)]
+    )
+
+
+def reopen_media(config: Config, folder: Path, modalities: tuple[str, ...]) -> MediaData | None:
+    """The samples of a run as `prepare_media` left them, without the sources; None where they are gone or the config
+    changed.
+    """
+    path = folder / "data.json"
+    note: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"config": None}
+    if note["config"] != origin(config, modalities):
+        return None
+    make = Tables(config, folder, modalities)
+    # the folder may have been moved, with its cache
+    train, heldout = ([make.cache / Path(table).name for table in note[side]] for side in ("train", "heldout"))
+    needed = [*train, *heldout]
+    if make.decoding.tokenizer is not None:
+        needed = [make.decoding.tokenizer / "tokenizer.json", *needed]
+    if not all(table.exists() for table in needed):
+        return None
+    if note["decoded"] and not all(
+        decoded_path(table, make.decoding, config.seed).is_dir() for table in (*train, *heldout)
+    ):
+        return None
+    readers = [make.reader(tables, folder, decoded=note["decoded"]) for tables in (train, heldout)]
+    words = None if make.decoding.tokenizer is None else vocabulary_at(make.decoding.tokenizer)
+    sizes = tuple(part.count for part in readers[0].parts)
+    return MediaData(readers[0], sizes, readers[1], len(readers[1]), note["missing"], note["fingerprint"], words)

@@ -1,0 +1,204 @@
+"""Which pictures, sounds and videos a source holds, and the windows of time that are its samples."""
+
+import glob
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmssl.errors import DataError
+from mmssl.modalities.audio import probe_audio
+from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.video import Clip, probe_video
+from mmssl.random import hashed
+from mmssl.sources import first_folder, identity
+
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".m4a"}
+VIDEOS = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif", ".m4v"}
+ROUNDING_SECONDS = 1e-3  # a window may be shorter by so much and still be whole
+
+
+class MediaFile(NamedTuple):
+    """A file, its path below the source, its first sub-folder, what is read of it, and the sound that belongs to it."""
+
+    path: Path
+    relative: str
+    label: str
+    kind: str  # "image", "audio" or "video"
+    sound: Path | None  # of data.paired
+    is_paired: bool  # then a sound track of its own does not count
+
+    def identity(self) -> list:
+        """What tells its content and that of its sound from another without reading them."""
+        return [self.relative, self.kind, self.is_paired, *identity(path for path in (self.path, self.sound) if path is not None)]
+
+
+class Sample(NamedTuple):
+    """A window of a file: where it begins on the file's clock, and the sound of the same time ("" where none)."""
+
+    path: str
+    kind: str
+    label: str
+    start_seconds: float
+    sound: str
+    sound_start_seconds: float
+
+
+def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
+    """Suffix -> what is read of such a file. Videos alone are sounds, too, where only sound is asked for."""
+    found: dict[str, str] = {}
+    if "audio" in modalities and not paired:
+        found |= dict.fromkeys(VIDEOS - {".gif"} if modalities == ("audio",) else (), "audio")
+        found |= dict.fromkeys(SOUNDS, "audio")
+    if "image" in modalities:
+        found |= dict.fromkeys(IMAGES, "image")
+    if "video" in modalities:
+        found |= dict.fromkeys(VIDEOS, "video")  # a .gif, too
+    return found
+
+
+def found(source: str, modalities: tuple[str, ...], paired: str) -> list[MediaFile]:
+    """The files of a folder (with all below it), glob or single file, by path; hidden ones are left out, those of other
+    kinds are counted in a line on stderr. DataError where there is nothing to read.
+    """
+    suffixes = kinds(modalities, paired=bool(paired))
+    root, paths = listed(source)
+    sounds = sounds_by_name(paired) if paired else {}
+    others = Counter(path.suffix.lower() for path in paths if path.suffix.lower() not in suffixes)
+    counts = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(others.items()))
+    files = []
+    for path in paths:
+        kind, relative = suffixes.get(path.suffix.lower()), path.relative_to(root)
+        if kind is not None:
+            sound = sounds.get(relative.with_suffix("").as_posix())
+            label = first_folder(relative)
+            files.append(MediaFile(path, relative.as_posix(), label, kind, sound, bool(paired)))
+    if not files:
+        raise DataError(f"{source} has nothing to read ({counts or 'no file'}); expected {', '.join(sorted(suffixes))}")
+    if counts:
+        print(f"note: {source}: ignored {counts}", file=sys.stderr)
+    return files
+
+
+def listed(source: str) -> tuple[Path, list[Path]]:
+    """(what the paths of files are relative to, the visible files of a source in order)."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        root, matches = path, path.rglob("*")
+    elif glob.has_magic(source):
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        matches = map(Path, glob.iglob(str(path), recursive=True))
+    else:
+        raise DataError(f"no such file or folder: {source}; expected a folder, file, glob or savanna")
+    visible = (match for match in matches if not any(part.startswith(".") for part in match.relative_to(root).parts))
+    return root, sorted({match for match in visible if match.is_file()})
+
+
+def sounds_by_name(folder: str) -> dict[str, Path]:
+    """The sounds below a folder, each by its path there without the suffix."""
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.paired: no such folder: {folder}; expected a folder of sounds")
+    _, paths = listed(str(root))
+    sounds = [path for path in paths if path.suffix.lower() in SOUNDS]
+    if not sounds:
+        raise DataError(f"data.paired: {folder} has no sound; expected {', '.join(sorted(SOUNDS))}")
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in reversed(sounds)}
+
+
+def split_files(files: list[MediaFile], ratio: float, seed: int) -> tuple[list[MediaFile], list[MediaFile]]:
+    """(files to train on, about `ratio` of them held out), decided by a hash of the path below the source.
+
+    With a ratio above 0 and two files or more, neither side is empty.
+    """
+    share = np.array([hashed(seed, "heldout", file.relative) / 2**63 for file in files])
+    is_heldout = share < ratio
+    if ratio > 0 and len(files) > 1:
+        if not is_heldout.any():
+            is_heldout = share == share.min()
+        if is_heldout.all():
+            is_heldout = share < share.max()
+    return [file for file, out in zip(files, is_heldout) if not out], [f for f, out in zip(files, is_heldout) if out]
+
+
+def windows(length: float, seconds: float) -> list[float]:
+    """Where the consecutive windows of a length begin: one at least, and the last at least half full."""
+    count = int((length + ROUNDING_SECONDS) // seconds)
+    count += length - count * seconds >= seconds / 2 - ROUNDING_SECONDS
+    return [number * seconds for number in range(max(1, count))]
+
+
+def samples_of(file: MediaFile, seconds: float, *, with_sound: bool) -> tuple[list[Sample], list[dict]]:
+    """The samples of a file, and what cannot be read of it or of its sound."""
+    bad: list[dict] = []
+    path, sound = str(file.path), str(file.sound or "")
+    paired_seconds = 0.0
+    if sound and with_sound:
+        try:
+            paired_seconds = probe_audio(Path(sound))
+        except BadSample as error:
+            bad.append({"path": sound, "reason": str(error)})
+    try:
+        if file.kind == "image":
+            return [Sample(path, "image", file.label, 0.0, sound if paired_seconds else "", 0.0)], bad
+        if file.kind == "audio":
+            starts = windows(probe_audio(file.path), seconds)
+            return [Sample(path, "audio", file.label, start, path, start) for start in starts], bad
+        clip = probe_video(file.path)
+    except BadSample as error:
+        return [], [*bad, {"path": path, "reason": str(error)}]
+    if file.is_paired:
+        clip = clip._replace(
+            has_sound=paired_seconds > 0, sound_start_seconds=clip.video_start_seconds, sound_seconds=paired_seconds
+        )
+    else:
+        sound = path
+    return list(video_samples(file, clip, sound, seconds, with_sound=with_sound)), bad
+
+
+def video_samples(file: MediaFile, clip: Clip, sound: str, seconds: float, *, with_sound: bool) -> Iterator[Sample]:
+    """The windows of a video, each with the sound of the same time where there is some."""
+    for offset in windows(clip.video_seconds, seconds):
+        start = clip.video_start_seconds + offset
+        begins, ends = clip.sound_start_seconds, clip.sound_start_seconds + clip.sound_seconds
+        is_heard = with_sound and clip.has_sound and begins < start + seconds and start < ends - ROUNDING_SECONDS
+        sound_start = start if sound == str(file.path) else offset
+        yield Sample(str(file.path), "video", file.label, start, sound if is_heard else "", sound_start)
+
+
+def limit(source: str, bad: Sequence[dict], num_files: int, *, left: int) -> None:
+    """DataError where more files are bad than max(16, 1 %), or no sample is left."""
+    count, most = len({entry["path"] for entry in bad}), max(16, num_files // 100)
+    if bad and (left == 0 or count > most):
+        raise DataError(
+            f"{source}: {count} of {num_files} files cannot be used, the first is {bad[0]['path']} "
+            f"({bad[0]['reason']}); expected at least one good file and no more than {most} bad ones"
+        )
+
+
+def write_samples(files: list[MediaFile], path: Path, source: str, seconds: float, *, with_sound: bool) -> None:
+    """Open every file once and write the samples to `path`, whole or not at all; DataError as `limit` says."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        probed = list(pool.map(lambda file: samples_of(file, seconds, with_sound=with_sound), files))
+    samples = [sample for some, _ in probed for sample in some]
+    bad = [entry for _, entries in probed for entry in entries]
+    limit(source, bad, len(files), left=len(samples))
+    relative = {str(file.path): file.relative for file in files}
+    sizes = {str(file.path): file.path.stat().st_size for file in files}
+    content = [[relative[each.path], sizes[each.path], each.start_seconds, bool(each.sound)] for each in samples]
+    columns = {name: [getattr(sample, name) for sample in samples] for name in Sample._fields}
+    note = {"source": source, "files": len(files), "bad": bad, "content": f"{hashed(json.dumps(content)):016x}"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(note | {"columns": columns}))
+    temporary.replace(path)

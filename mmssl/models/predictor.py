@@ -1,0 +1,61 @@
+"""Predictors: from the embeddings of what is seen, and the places of what is hidden, to what lies there."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmssl.models.transformer import Layers, initialise, positions
+from mmssl.tokens import Place, Tokens, at
+
+
+class TransformerPredictor(nn.Module):
+    """Mask tokens at the hidden places among the seen tokens, through layers of its own; never sees the answer.
+
+    He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A latent z is added to every mask token.
+    """
+
+    def __init__(
+        self, encoder_width: int, answer_width: int, names: Iterable[str], *, layers: int, width: int, heads: int,
+        latent_width: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.width = width
+        self.project = nn.Linear(encoder_width, width)
+        self.modality = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in names})
+        self.mask = nn.Parameter(0.02 * torch.randn(width))
+        self.latent = nn.Linear(latent_width, width) if latent_width else None
+        self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width)
+        self.answer = nn.Linear(width, answer_width)
+        initialise(self.project)
+        initialise(self.answer)
+
+    def forward(
+        self, sx: dict[str, Tokens], place: Place, z: Float[Tensor, "B Z"] | None = None
+    ) -> Float[Tensor, "B M A"]:
+        asked = self.mask + positions(place, self.width)
+        if self.latent is not None:
+            asked = asked + self.latent(z)[:, None]
+        parts, documents = [asked], [place.document]
+        for name, tokens in sx.items():
+            where = positions(tokens.place, self.width) + self.modality[name]
+            parts.append(self.project(tokens.value) + where)
+            documents.append(tokens.place.document)
+        value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1))
+        return self.answer(value[:, : asked.shape[1]])
+
+
+class WordHead(nn.Module):
+    """Scores of every word at the hidden places; the words' vectors are those of the encoder's table."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__()
+        self.transform = nn.Sequential(
+            nn.Linear(table.embedding_dim, table.embedding_dim), nn.GELU(), nn.LayerNorm(table.embedding_dim)
+        )
+        self.table = table
+        self.bias = nn.Parameter(torch.zeros(table.num_embeddings))
+
+    def forward(self, sx: dict[str, Tokens], place: Place) -> Float[Tensor, "B M K"]:
+        return self.transform(at(sx["text"], place)) @ self.table.weight.T.to(sx["text"].value.dtype) + self.bias

@@ -1,0 +1,38 @@
+"""Several objectives over one encoder."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmssl.batch import Batch
+from mmssl.objectives.base import Objective, Output
+
+
+class Together(Objective):
+    """F(x, y) = sum over the parts of their energies; the loss is the sum of theirs."""
+
+    normalised = False
+
+    def __init__(self, *, encoder: nn.Module, parts: dict[str, Objective]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.parts = nn.ModuleDict(parts)
+        self.by_name = parts
+        self.answered = tuple({name: None for part in parts.values() for name in part.answered})
+        self.num_views = max(part.num_views for part in parts.values())
+
+    def forward(self, batch: Batch) -> Output:
+        outputs = {name: part(batch) for name, part in self.by_name.items()}
+        terms = {f"{name}/{key}": term for name, output in outputs.items() for key, term in output.terms.items()}
+        energy = torch.stack([output.energy for output in outputs.values()]).sum(0)
+        return Output(terms, energy, torch.stack([output.embedding for output in outputs.values()]).mean(0))
+
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+        return torch.stack([part.energies(batch, answers) for part in self.by_name.values()]).sum(0)
+
+    def each(self) -> dict[str, Objective]:
+        return self.by_name
+
+    def after_step(self, progress: float) -> None:
+        for part in self.by_name.values():
+            part.after_step(progress)
