@@ -1,6 +1,7 @@
 """What may happen next: every continuation of a video, with its probability."""
 
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ def possible(found: Scenes, times: Float[np.ndarray, " F"], seen: int) -> tuple[
     calls = [call_times(found.call_seconds[0, animal], *CALLS[animal], times, seen) for animal in range(2)]
     choices = list(product(forks.items(), FORK_SECONDS.items(), *calls))
     values = np.array([[value for value, _ in choice] for choice in choices])
-    probability = np.array([np.prod([ratio for _, ratio in choice]) for choice in choices])
+    probability = np.array([prod(float(ratio) for _, ratio in choice) for choice in choices])
     repeated = Scenes(*(np.repeat(field, len(choices), axis=0) for field in found))
     return repeated._replace(
         fork=values[:, 0].astype(np.int64), fork_seconds=values[:, 1], call_seconds=values[:, 2:]

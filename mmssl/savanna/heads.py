@@ -104,7 +104,7 @@ def curved_horns(canvas: Canvas, pose: Pose) -> None:
     """Of a gnu."""
     for shift in (-0.5, 0.25):
         points = [at(pose, shift, 0.7), at(pose, shift - 0.6, 1.1), at(pose, shift - 0.5, 1.8), at(pose, shift, 2.0)]
-        canvas.limb(points, [0.06, 0.055, 0.04, 0.02], HORN)
+        canvas.limb(points, [0.06, 0.055, 0.04, 0.02], (190, 172, 140))
 
 
 def mane(canvas: Canvas, pose: Pose) -> None:

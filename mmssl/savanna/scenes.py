@@ -70,7 +70,7 @@ def scenes(seed: int, indices: Int[np.ndarray, " N"]) -> Scenes:
         fork_seconds=chosen(draw("fork_seconds"), FORK_SECONDS),
         call_seconds=np.stack([draw("call.predator", *CALLS[0]), draw("call.prey", *CALLS[1])], axis=1),
         start_x=draw("start.x"),
-        start_y=np.stack([draw("start.predator", 0.51, 0.57), draw("start.prey", 0.47, 0.53)], axis=1),
+        start_y=np.stack([draw("start.predator", 0.51, 0.57), draw("start.prey", 0.49, 0.55)], axis=1),
         light=light[:, None] * np.stack(tint, axis=1),
         view=draw("view"),
         moment_seconds=draw("moment", 0.0, SECONDS),
