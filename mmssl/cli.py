@@ -52,11 +52,9 @@ def evaluate(run: RunFolder, overrides: Overrides = None, debug: Debug = False) 
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Text with [MASK].")],
-    samples: Annotated[
-        int, typer.Option(min=1, help="How many joint completions to draw; 1 shows the best words.")
-    ] = 1,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write predictions.json here.")] = None,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Text with [MASK], or files.")],
+    samples: Annotated[int, typer.Option(min=1, help="How many completions to draw; 1 shows the best words.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what is predicted here.")] = None,
     debug: Debug = False,
 ) -> None:
     """Fill in what is hidden."""
@@ -69,8 +67,8 @@ def predict(
 @app.command()
 def score(
     run: RunFolder,
-    x: Annotated[str, typer.Argument(metavar="X", help="What is seen; its [MASK]s are filled by Y.")],
-    candidates: Annotated[list[str], typer.Argument(metavar="Y...", help="Candidate completions.")],
+    x: Annotated[str, typer.Argument(metavar="X", help="What is seen: text whose [MASK]s Y fills, or a file.")],
+    candidates: Annotated[list[str], typer.Argument(metavar="Y...", help="Candidates: text, or files.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -128,7 +126,7 @@ def data(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the sheet here, too.")] = None,
     debug: Debug = False,
 ) -> None:
-    """What the model will see: a sheet of masked text."""
+    """What the model will see: a sheet of masked text, pictures, spectrograms or clips."""
     from mmssl.config import load_config
     from mmssl.runs import task_of
 

@@ -1,6 +1,7 @@
 """From decoded samples to what an objective reads: in batch, on the device."""
 
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -40,6 +41,12 @@ class Inputs:
         for name in self.modalities:
             views[name] = getattr(self, f"of_{name}")(batch, num_views, augmented)
         return batch._replace(views=views)
+
+    def only(self, *names: str) -> "Inputs":
+        """The same, of some modalities."""
+        found = copy(self)
+        found.modalities = {name: self.modalities[name] for name in names}
+        return found
 
     def of_text(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
         """Words as they are."""

@@ -34,9 +34,11 @@ class LogMel:
         self.window = max(2, round(WINDOW_HOPS * self.hop))
         self.num_fft = _num_fft(rate_hz, bands, self.window)
         self.mel = MelSpectrogram(
-            rate_hz, self.num_fft, self.window, self.step, n_mels=bands, norm="slaney", normalized="window",
-            pad_mode="constant",
+            rate_hz, self.num_fft, self.window, self.step, n_mels=bands, norm="slaney", pad_mode="constant"
         )  # fmt: skip
+        window = torch.hann_window(self.window)
+        # from the sum over a band's frequencies, each for 1 Hz and seen through the window, to the mean power
+        self.scale = rate_hz / self.num_fft / float(window.square().sum())
         self.inverse: nn.Module = InverseMelScale(self.num_fft // 2 + 1, bands, rate_hz, norm="slaney", driver="gelsd")
 
     def frames(self, length: int) -> int:
@@ -46,7 +48,7 @@ class LogMel:
     def __call__(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B frames bands"]:
         """Float32, under autocast too."""
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self.mel.to(waveform.device)(waveform.float()) * (self.rate_hz / self.num_fft)
+            power = self.mel.to(waveform.device)(waveform.float()) * self.scale
             # where the hop is no whole number of samples, the column nearest to the right time
             at = torch.arange(self.frames(waveform.shape[-1]), device=power.device) * (self.hop / self.step)
             power = power.index_select(-1, at.round().long().clamp(max=power.shape[-1] - 1))
@@ -63,11 +65,8 @@ class LogMel:
         logmel = logmel.index_select(-1, at.round().long().clamp(max=logmel.shape[-1] - 1))
         decibels = (logmel * DEVIATION_DECIBELS + MEAN_DECIBELS).clamp(max=60)
         silence = 10 ** (FLOOR_DECIBELS / 10)
-        power = ((10 ** (decibels / 10)) - silence).clamp(min=0) * (self.num_fft / self.rate_hz)
-        spectrogram = self.inverse(power)
-
-        window = torch.hann_window(self.window)
-        magnitude = spectrogram.sqrt() * window.square().sum().sqrt()  # undoes normalized="window"
+        power = ((10 ** (decibels / 10)) - silence).clamp(min=0) / self.scale
+        magnitude, window = self.inverse(power).sqrt(), torch.hann_window(self.window)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hashed("griffin-lim"))
             return griffinlim(

@@ -3,7 +3,6 @@
 Copy this file to start a task of your own: `main` trains; the other functions answer the commands of the same name.
 """
 
-import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +10,9 @@ from tempfile import TemporaryDirectory
 from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import ConfigError
+from mmssl.evaluate.heldout import heldout_batches, heldout_metrics
 from mmssl.evaluate.labelled import labelled_text
-from mmssl.evaluate.text import evaluate_text, heldout_metrics
+from mmssl.evaluate.text import evaluate_text
 from mmssl.evaluate.words import sample, score_text
 from mmssl.methods import METHODS
 from mmssl.modalities.text import Vocabulary, load_tokenizer, vocabulary
@@ -20,11 +20,13 @@ from mmssl.modalities.text_data import TextData, prepare, reopen
 from mmssl.models import ENCODERS
 from mmssl.models.encoder import longest
 from mmssl.objectives import Objective
-from mmssl.order import Order, batches
+from mmssl.pretraining import pretrain
 from mmssl.report import write_report
 from mmssl.report.terminal import completions, show_candidates, show_completions, show_results, show_words
 from mmssl.runs import open_folder, record_bad, write_json
-from mmssl.train import launch, reseed, restore_weights, start, train
+from mmssl.train import launch, reseed, restore_weights
+
+HELDOUT = 64  # rows that are looked at while training
 
 
 def build(config: Config, words: Vocabulary) -> Objective:
@@ -60,17 +62,11 @@ def main(config: Config, *, changed: tuple[str, ...] = ()) -> None:
         with accelerator.main_process_first():
             data = read(config)
         objective = build(config, data.vocabulary)
-        run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=data.tokens_per_sample)
-        if accelerator.is_main_process:
-            print(data.summary(), flush=True)
-            if sum(data.sizes) < config.train.batch_size:
-                rows, size = sum(data.sizes), config.train.batch_size
-                print(
-                    f"note: {rows} rows fill no batch of {size}: each is read several times in a step", file=sys.stderr
-                )
-        order = Order(data.sizes, config.seed, config.data.exponent)
-        stream = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
-        train(run, stream, until=config.train.steps, evaluations=[partial(heldout_metrics, data=data)])
+        heldout = partial(heldout_batches, data.heldout, config.seed, HELDOUT)
+        run = pretrain(
+            objective, config, accelerator, data, tokens_per_sample=data.tokens_per_sample,
+            evaluation=partial(heldout_metrics, batches=heldout),
+        )  # fmt: skip
         if accelerator.is_main_process:
             finish(objective, config, data, run.samples_seen, run.seconds)
 

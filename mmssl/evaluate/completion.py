@@ -7,7 +7,6 @@ from einops import repeat
 from torch import Tensor
 
 from mmssl.batch import Batch
-from mmssl.errors import ConfigError
 from mmssl.modalities.grids import Cut
 from mmssl.objectives import Objective, Predictive
 from mmssl.objectives.base import Noise
@@ -44,13 +43,17 @@ def noise_of(batch: Batch, sample: int) -> Noise:
 
 @torch.no_grad()
 def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, Completed]:
-    """Hide what the method hides in each modality and fill it in `samples` times; ConfigError where it cannot."""
+    """Hide what the method hides in each modality and fill it in `samples` times; nothing where it cannot.
+
+    With `samples` = 0 once, with the mean of the prior where there is a latent variable.
+    """
     part = predictive(objective)
-    if part is None:
-        raise ConfigError("predict: this method compares embeddings and fills nothing in; expected a predictive method")
+    if part is None or not part.target.is_visible:
+        return {}
     objective.eval()
     tokens, seen, hidden = part.corrupted(batch)
-    predictions = [part.predict(seen, hidden, noise_of(batch, number)) for number in range(samples)]
+    noises = [noise_of(batch, number) for number in range(samples)] or [None]
+    predictions = [part.predict(seen, hidden, noise) for noise in noises]
     found = {}
     for name, place in hidden.items():
         cut = cut_of(part, name)

@@ -3,12 +3,24 @@
 The built-in world lists every continuation of a clip with its probability, so samples are compared with the truth.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mmssl.augment import to_pixels
+from mmssl.config import Config
+from mmssl.evaluate.completion import completed, predictive
+from mmssl.evaluate.heldout import heldout_batches
+from mmssl.inputs import Inputs
+from mmssl.modalities.media_data import Reader
+from mmssl.objectives import Objective
+from mmssl.random import hashed
+
+SAMPLES = 16  # futures drawn of each clip
+CLIPS = 32  # held-out clips, at most
 NEAR = 0.2  # of the squared distance to the nearest other future: the mean of two lies at 0.25, so it is neither
 
 
@@ -54,3 +66,59 @@ def psnr(prediction: Float[Tensor, "*A"], truth: Float[Tensor, "*A"]) -> float:
 def expected_coverage(probability: Float[Tensor, " K"], samples: int) -> float:
     """The coverage that draws from the truth itself reach on average."""
     return float((1 - (1 - probability.double()) ** samples).mean())
+
+
+def future_results(objective: Objective, inputs: Inputs, config: Config, heldout: Reader) -> dict[str, Any]:
+    """The `video.*` and, where the world knows all futures, `uncertainty.*` keys of a model that continues clips.
+
+    `video.psnr` is of one prediction (without noise), `best_of.16` of the nearest of 16, `copy_last` of the last seen
+    frame repeated; means over clips, over the hidden frames.
+    """
+    seen = config.method.arguments().get("seen_frames")
+    part = predictive(objective)
+    if not isinstance(seen, int) or part is None or "video" not in part.by_name:
+        return {}
+    device = next(objective.parameters()).device
+    values: dict[str, list[float]] = {}
+    for batch in heldout_batches(heldout, config.seed, min(CLIPS, config.evaluate.documents), device):
+        one = completed(part, inputs(batch), samples=SAMPLES)["video"]
+        mean = completed(part, inputs(batch), samples=0)["video"]
+        truth, guesses, likely = (
+            to_pixels(torch.stack(clips))[:, :, seen:].float().cpu() / 255
+            for clips in ([one.original], one.samples, mean.samples)
+        )
+        for row, index in enumerate(batch.draw.index.tolist()):
+            best = max(psnr(guess[row], truth[0, row]) for guess in guesses)
+            last = to_pixels(one.original[row, seen - 1]).float().cpu() / 255
+            found = {
+                "video.psnr": psnr(likely[0, row], truth[0, row]),
+                f"video.best_of.{SAMPLES}.psnr": best,
+                "video.copy_last.psnr": psnr(last.expand_as(truth[0, row]), truth[0, row]),
+            }
+            if config.data.source == "savanna":
+                found |= of_world(guesses[:, row], config, index, seen)
+            for key, value in found.items():
+                values.setdefault(key, []).append(value)
+    return {key: sum(found) / len(found) for key, found in values.items()}
+
+
+def of_world(samples: Float[Tensor, "S L 3 H W"], config: Config, index: int, seen: int) -> dict[str, float]:
+    """How the samples of a held-out clip of the built-in world stand to all that could have happened; nothing where
+    only one thing could.
+    """
+    from mmssl.savanna import futures
+
+    clip, seconds = config.video, config.data.seconds
+    known = futures(hashed(config.seed, "heldout"), index, clip.size, clip.frames, seen, seconds)
+    if len(known.probability) < 2:
+        return {}
+    video = rearrange(torch.from_numpy(known.video).float() / 255, "k l c h w -> k (l c h w)")
+    probability = torch.from_numpy(known.probability).float()
+    found = scored(rearrange(samples, "s l c h w -> s (l c h w)"), video, probability)
+    return {
+        "uncertainty.coverage": found.coverage,
+        "uncertainty.precision": found.precision,
+        "uncertainty.total_variation": found.total_variation,
+        "uncertainty.coverage_of_the_truth": expected_coverage(probability, len(samples)),
+        "uncertainty.futures": float(len(probability)),
+    }

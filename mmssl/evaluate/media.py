@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,20 +11,23 @@ from torch import Tensor, nn
 
 from mmssl.batch import Batch
 from mmssl.config import Config
+from mmssl.errors import CheckpointError
 from mmssl.evaluate.collapse import panel
 from mmssl.evaluate.energy import histogram, of_matrix, summary
+from mmssl.evaluate.futures import future_results
 from mmssl.evaluate.heldout import heldout_batches
 from mmssl.evaluate.knn import knn_accuracy
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.retrieval import recalls
+from mmssl.evaluate.text import caption_results
 from mmssl.inputs import Inputs
 from mmssl.modalities.labelled_media import LabelledMedia
-from mmssl.modalities.media_data import Reader
+from mmssl.modalities.media_data import MediaData, Reader
 from mmssl.objectives import Objective
 from mmssl.objectives.predictive import pooled
 from mmssl.tokens import without
 
-PAIRED = 256  # held-out samples whose energies are compared, at most
+PAIRED = 128  # held-out samples whose energies are compared, at most
 CANDIDATES = 100  # among which the right one is looked for
 AT_ONCE = 64  # samples whose features are computed together
 Negative = Callable[[Batch], Batch]
@@ -55,10 +59,11 @@ def prepared(
     device: torch.device,
     num_views: int = 1,
     at_once: int = 16,
+    augmented: bool = False,
 ) -> Iterator[Batch]:
-    """Held-out samples as the objective sees them; two views of a picture are two augmentations."""
+    """The first samples as the objective sees them; two views of a picture are always two augmentations."""
     for batch in heldout_batches(reader, config.seed, rows, device, at_once):
-        yield inputs(batch, num_views=num_views)
+        yield inputs(batch, num_views=num_views, augmented=augmented)
 
 
 @torch.no_grad()
@@ -135,6 +140,60 @@ def retrieval_results(part: Objective, batch: Batch, names: list[str]) -> dict[s
             results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies).items()}
             results["retrieval.candidates"] = float(both.sum())
     return results
+
+
+def evaluate_media(
+    objective: Objective, build: Callable[[], Objective], inputs: Inputs, config: Config, data: MediaData,
+    labelled: LabelledMedia | None, negatives: Negatives,
+) -> dict[str, Any]:  # fmt: skip
+    """All keys of evaluation.json; `build` makes the same objective with random weights."""
+    random = build().to(next(objective.parameters()).device).eval()
+    results: dict[str, Any] = {f"data.missing.{name}": count for name, count in data.missing.items() if count}
+    for prefix, one in (("", objective), ("random_init.", random)):
+        found = model_results(one, inputs, config, data.heldout, negatives)
+        found |= future_results(one, inputs, config, data.heldout)
+        if "text" in inputs.modalities and data.vocabulary is not None:
+            found |= caption_results(one, data.vocabulary, config, data.heldout)
+        if labelled is not None:
+            found |= labelled_results(one.encoder, inputs, config, labelled)
+        # of random weights only numbers that mean something beside the trained one's
+        kept = {key: value for key, value in found.items() if not prefix or is_baseline(key)}
+        results |= {prefix + key: value for key, value in kept.items()}
+    if labelled is not None:
+        results |= about_labels(labelled)
+    return results
+
+
+def is_baseline(key: str) -> bool:
+    """Whether random weights have this measure, too."""
+    return not key.endswith(("energy_histogram", "retrieval.candidates", "text.floor"))
+
+
+def about_labels(labelled: LabelledMedia) -> dict[str, Any]:
+    """How many labelled samples there are, and the accuracy of always guessing the most frequent class."""
+    majority = labelled.train_labels.bincount().argmax()
+    return {
+        "labelled.classes": len(labelled.names), "labelled.train": len(labelled.train_labels),
+        "labelled.test": len(labelled.test_labels),
+        "labelled.majority_accuracy": float((labelled.test_labels == majority).double().mean()),
+    }  # fmt: skip
+
+
+def write_media_features(encoder: nn.Module, reader: Reader, inputs: Inputs, config: Config, out: Path) -> None:
+    """The features of all samples as parquet: path, label, feature (a list of D floats); CheckpointError where the file
+    cannot be written.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    found = joined(features(encoder, reader, inputs, config, reader.size)).numpy()
+    table = pyarrow.table({"path": reader.paths(), "label": reader.labels(), "feature": list(found)})
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(table, str(out))
+    except OSError as error:
+        raise CheckpointError(f"{out}: {error.strerror}; expected a file that can be written") from error
+    print(f"{len(found):,} samples x {found.shape[1]} features -> {out}")
 
 
 def model_results(

@@ -15,7 +15,7 @@ from mmssl.evaluate.calibration import calibration
 from mmssl.evaluate.collapse import panel
 from mmssl.evaluate.energy import auroc, histogram, of_matrix, summary
 from mmssl.evaluate.features import text_features
-from mmssl.evaluate.heldout import heldout_batches
+from mmssl.evaluate.heldout import Read, heldout_batches
 from mmssl.evaluate.labelled import labelled_results
 from mmssl.modalities.text import Vocabulary, tokenize
 from mmssl.modalities.text_data import TextData
@@ -133,6 +133,20 @@ def word_results(objective: Objective, config: Config, data: TextData) -> dict[s
     results["energy.ladder.other"] = auroc(*words.other)
     results["energy_histogram"] = histogram(words.energy, words.replaced)
     return results
+
+
+def caption_results(objective: Objective, vocabulary: Vocabulary, config: Config, heldout: Read) -> dict[str, Any]:
+    """Cross-entropy and accuracy on the held-out captions of a run with other modalities, beside the known floor."""
+    part = next(part for part in objective.each().values() if part.answered == ("text",))
+    device = next(part.parameters()).device
+    corrupt = replace_tokens(vocabulary, config.method.arguments()["hidden_ratio"], mask_ratio=1.0)
+    batches = heldout_batches(heldout, config.seed, config.evaluate.documents, device)
+    words = hidden_words(part, vocabulary, batches, corrupt)
+    mean = float(words.energy.double().mean())
+    return {
+        "text.cross_entropy": mean, "text.perplexity": float(np.exp(mean)),
+        "text.accuracy": float(words.correct.float().mean()), **floor_of(vocabulary, words.masked),
+    }  # fmt: skip
 
 
 def evaluate_text(

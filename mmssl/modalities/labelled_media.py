@@ -11,8 +11,9 @@ from mmssl.config import Config
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.media_cache import quiet
-from mmssl.modalities.media_data import Reader, Report, Tables, prepare_media, reopen_media, tell, tensors
+from mmssl.modalities.media_data import Report, Tables, prepare_media, reopen_media, tell
 from mmssl.modalities.media_files import MediaFile, kinds, samples_of, split_files
+from mmssl.modalities.media_reader import Reader, tensors
 from mmssl.modalities.media_samples import Values, decoded_samples, decoding_of
 
 

@@ -1,7 +1,7 @@
 """Samples are decoded once into memory-mapped files, where they fit, else each time they are read.
 
-Decoding runs in threads: Pillow, libsndfile and FFmpeg release the GIL, a thread starts at once and writes straight
-into the file, and a spawned process would first import torch for seconds.
+Decoding runs in threads: Pillow, libsndfile and FFmpeg's decoders release the GIL, a thread starts at once and writes
+straight into the file, and a spawned process would first import torch for seconds.
 """
 
 import json
@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from mmssl.runs import record_bad, write_whole
 
 LAYOUT = 1  # of the stored samples: part of the name by which they are found again
 ATTEMPTS = 8  # samples tried in place of a bad one
+TELL_SECONDS = 30  # from one line on the progress of decoding to the next
 
 Samples = FileSamples | WorldSamples
 
@@ -72,6 +74,7 @@ def decode_all(table: Path, decoding: Decoding, seed: int) -> Path:
         f"note: decoding {len(samples):,} samples of {samples.source} into {folder} ({size / 1e9:.3f} GB)",
         file=sys.stderr,
     )
+    sweep(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
@@ -89,11 +92,21 @@ def decode_all(table: Path, decoding: Decoding, seed: int) -> Path:
     return folder
 
 
+def sweep(folder: Path) -> None:
+    """Remove what processes left that died while they decoded into this folder."""
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        try:
+            os.kill(int(left.suffix[1:]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path) -> None:
     """Decode all samples into the files of a folder; DataError where too many files are bad."""
     files = {name: create(folder / f"{name}.bin", kind, (len(samples), *shape)) for name, (kind, shape) in
              decoding.shapes().items()}  # fmt: skip
     bad: dict[int, str] = {}
+    tasks = list(samples.tasks())
 
     def decode(indices: Int[np.ndarray, " n"]) -> None:
         for index, values in samples.decode(indices, decoding):
@@ -104,8 +117,11 @@ def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path)
                     files[name][index] = value
 
     with quiet(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.map(decode, samples.tasks()):
-            pass
+        told = monotonic()
+        for number, _ in enumerate(pool.map(decode, tasks), start=1):
+            if monotonic() - told > TELL_SECONDS:
+                told = monotonic()
+                print(f"note: {number / len(tasks):.0%} decoded", file=sys.stderr)
     reports = [{"path": samples.path(i), "reason": bad[i]} for i in sorted(bad)] if bad else []
     limit(samples.source, [*samples.bad, *reports], samples.num_files, left=len(samples) - len(bad))
     taken = {}

@@ -2,81 +2,20 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
-from mmssl.modalities.media_cache import Part, decode_all, decoded_path, read_part, replaced
+from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replaced
 from mmssl.modalities.media_files import MediaFile, found, split_files
-from mmssl.modalities.media_samples import (
-    LOUDEST,
-    Decoding,
-    Values,
-    decoding_of,
-    samples_at,
-    table_of,
-    vocabulary_at,
-    world_table,
-)
+from mmssl.modalities.media_reader import Reader
+from mmssl.modalities.media_samples import decoding_of, samples_at, table_of, vocabulary_at, world_table
 from mmssl.modalities.text import Vocabulary
 from mmssl.random import hashed
 from mmssl.runs import write_json
 
 Report = Callable[[dict], None]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads every `step`-th sample by its number from all parts; small to send to a worker.
-
-    The answer has for each modality its name, with one view, and `X.present`; what is absent is zeros. Pictures and
-    clips are uint8, sounds float32 in [-1, 1], captions ids.
-    """
-
-    parts: tuple[Part, ...]
-    decoding: Decoding
-    seed: int
-    run: Path
-    step: int = 1
-
-    def __len__(self) -> int:
-        return -(-sum(part.count for part in self.parts) // self.step)
-
-    def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
-        starts = np.cumsum([0, *(part.count for part in self.parts)])
-        numbers = np.asarray(indices, dtype=np.int64) * self.step
-        owner = np.searchsorted(starts, numbers, side="right") - 1
-        values = self.decoding.zeros(len(numbers))
-        for which in np.unique(owner):
-            mine = owner == which
-            found_here = read_part(self.parts[which], numbers[mine] - starts[which], self.decoding, self.seed, self.run)
-            for name, value in found_here.items():
-                values[name][mine] = value
-        return tensors(values)
-
-    def labels(self) -> list[str]:
-        """The label of each sample, "" where it has none; where decoded ones replace bad ones, theirs."""
-        names: list[str] = []
-        for part in self.parts:
-            own, others = samples_at(part.table).labels(), replaced(part.decoded)[0] if part.decoded else {}
-            names += [own[others.get(index, index)] for index in range(part.count)]
-        return names[:: self.step]
-
-
-def tensors(values: Values) -> dict[str, list[Tensor]]:
-    """Stored samples as a model takes them."""
-    views = {name: torch.from_numpy(value) for name, value in values.items()}
-    if "audio" in views:
-        views["audio"] = views["audio"].float() / LOUDEST
-    if "text" in views:
-        views["text"] = views["text"].long()
-    return {name: [view] for name, view in views.items()}
 
 
 class MediaData(NamedTuple):

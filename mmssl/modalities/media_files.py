@@ -23,6 +23,7 @@ from mmssl.sources import first_folder, identity
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".m4a"}
 VIDEOS = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif", ".m4v"}
+PORTION = 64  # files that a thread opens before it takes others
 ROUNDING_SECONDS = 1e-3  # a window may be shorter by so much and still be whole
 
 
@@ -38,7 +39,12 @@ class MediaFile(NamedTuple):
 
     def identity(self) -> list:
         """What tells its content and that of its sound from another without reading them."""
-        return [self.relative, self.kind, self.is_paired, *identity(path for path in (self.path, self.sound) if path is not None)]
+        return [
+            self.relative,
+            self.kind,
+            self.is_paired,
+            *identity(path for path in (self.path, self.sound) if path is not None),
+        ]
 
 
 class Sample(NamedTuple):
@@ -119,11 +125,13 @@ def sounds_by_name(folder: str) -> dict[str, Path]:
 def split_files(files: list[MediaFile], ratio: float, seed: int) -> tuple[list[MediaFile], list[MediaFile]]:
     """(files to train on, about `ratio` of them held out), decided by a hash of the path below the source.
 
-    With a ratio above 0 and two files or more, neither side is empty.
+    With a ratio above 0 and two files or more, neither side is empty; a single file is trained on.
     """
+    if len(files) < 2:
+        return files, []
     share = np.array([hashed(seed, "heldout", file.relative) / 2**63 for file in files])
     is_heldout = share < ratio
-    if ratio > 0 and len(files) > 1:
+    if ratio > 0:
         if not is_heldout.any():
             is_heldout = share == share.min()
         if is_heldout.all():
@@ -188,8 +196,12 @@ def limit(source: str, bad: Sequence[dict], num_files: int, *, left: int) -> Non
 
 def write_samples(files: list[MediaFile], path: Path, source: str, seconds: float, *, with_sound: bool) -> None:
     """Open every file once and write the samples to `path`, whole or not at all; DataError as `limit` says."""
+
+    def opened(start: int) -> list[tuple[list[Sample], list[dict]]]:
+        return [samples_of(file, seconds, with_sound=with_sound) for file in files[start : start + PORTION]]
+
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        probed = list(pool.map(lambda file: samples_of(file, seconds, with_sound=with_sound), files))
+        probed = [pair for pairs in pool.map(opened, range(0, len(files), PORTION)) for pair in pairs]
     samples = [sample for some, _ in probed for sample in some]
     bad = [entry for _, entries in probed for entry in entries]
     limit(source, bad, len(files), left=len(samples))

@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from mmssl.config import Config
+from mmssl.errors import ConfigError
 from mmssl.modalities.audio import decode_audio
 from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.image import decode_image
 from mmssl.modalities.media_files import MediaFile, Sample, write_samples
-from mmssl.modalities.text import Vocabulary, load_tokenizer, vocabulary
 from mmssl.modalities.video import decode_clips
 from mmssl.random import hashed
 from mmssl.runs import write_whole
@@ -27,7 +27,7 @@ from mmssl.runs import write_whole
 TEXT_LENGTH = 24  # tokens of a caption of the built-in world, first and last included
 LOUDEST = 32767  # sound is stored in 16 bits
 LAYOUT = 1  # of a table: part of the name by which it is found again
-CHUNK = 64  # scenes of the built-in world that are drawn at once
+PORTION = 64  # samples that a thread decodes before it takes others, about
 
 ENCODING = Lock()  # a tokenizer changes its own settings while it encodes
 
@@ -109,9 +109,15 @@ class FileSamples:
         return np.array([kind == modality for kind in self.columns["kind"]], dtype=bool)
 
     def tasks(self) -> Iterator[Int[np.ndarray, " n"]]:
-        """All samples in portions that are decoded together: those of one file."""
+        """All samples in portions that are decoded together: whole files."""
+        portion: list[int] = []
         for _, numbers in groupby(range(len(self)), self.columns["path"].__getitem__):
-            yield np.array(list(numbers))
+            portion += numbers
+            if len(portion) >= PORTION:
+                yield np.array(portion)
+                portion = []
+        if portion:
+            yield np.array(portion)
 
     def decode(self, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Iterator[tuple[int, Values | BadSample]]:
         """(index, what the sample holds or why it cannot be used) of each of ascending indices."""
@@ -188,8 +194,8 @@ class WorldSamples:
 
     def tasks(self) -> Iterator[Int[np.ndarray, " n"]]:
         """All samples in portions that are drawn together."""
-        for start in range(0, self.count, CHUNK):
-            yield np.arange(start, min(start + CHUNK, self.count))
+        for start in range(0, self.count, PORTION):
+            yield np.arange(start, min(start + PORTION, self.count))
 
     def decode(self, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Iterator[tuple[int, Values | BadSample]]:
         """(index, what the sample holds) of each index."""
@@ -204,7 +210,7 @@ def world(seed: int, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Valu
 
     values: Values = {}
     if decoding.tokenizer is not None:
-        values["text"] = rows_of(savanna.captions(seed, indices), vocabulary_at(decoding.tokenizer))
+        values["text"] = rows_of(savanna.captions(seed, indices), decoding.tokenizer)
     if values.keys() != set(decoding.modalities):
         scenes = savanna.scenes(seed, indices)
         if "image" in decoding.modalities:
@@ -216,8 +222,9 @@ def world(seed: int, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Valu
     return values
 
 
-def rows_of(texts: list[str], words: Vocabulary) -> Int[np.ndarray, "n 24"]:
+def rows_of(texts: list[str], tokenizer: Path) -> Int[np.ndarray, "n 24"]:
     """Ids between first and last token, padded."""
+    words = vocabulary_at(tokenizer)
     rows = np.full((len(texts), TEXT_LENGTH), words.pad, dtype=np.int32)
     with ENCODING:
         encoded = words.encode(texts)
@@ -228,8 +235,10 @@ def rows_of(texts: list[str], words: Vocabulary) -> Int[np.ndarray, "n 24"]:
 
 
 @lru_cache(maxsize=4)
-def vocabulary_at(folder: Path) -> Vocabulary:
-    """The run's vocabulary, read once in each process."""
+def vocabulary_at(folder: Path) -> Any:
+    """The run's `Vocabulary`, read once in each process."""
+    from mmssl.modalities.text import load_tokenizer, vocabulary  # seconds, which only captions need
+
     return vocabulary(load_tokenizer(folder))
 
 
@@ -252,7 +261,10 @@ def table_of(files: list[MediaFile], source: str, seconds: float, cache: Path, *
 def world_table(seed: int, count: int, decoding: Decoding, cache: Path) -> Path:
     """The same of the built-in world; its name holds how the first sample looks and sounds."""
     seen = decoding._replace(modalities=tuple(name for name in decoding.modalities if name != "text"), tokenizer=None)
-    looks = [hashed(name, value.tobytes()) for name, value in world(seed, np.arange(1), seen).items()]
+    try:
+        looks = [hashed(name, value.tobytes()) for name, value in world(seed, np.arange(1), seen).items()]
+    except ValueError as error:
+        raise ConfigError(f"data.source savanna: {error}") from error
     path = cache / f"samples-{hashed(LAYOUT, 'savanna', seed, count, *looks):016x}.json"
     if not path.exists():
         write_whole(path, json.dumps({"savanna": [seed, count], "looks": looks}))

@@ -23,13 +23,15 @@ class ConvolutionalEncoder(nn.Module):
         super().__init__()
         self.cuts, self.width = {"image": cut}, int(stock.config.hidden_sizes[-1])
         use_batch_norm(stock)
-        self.stock = stock.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stock = stock
 
     def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
         value, place = seen["image"]
         rows, columns = place.grid
         if value.shape[1] != rows * columns:
             raise ConfigError("encoder resnet: sees whole pictures only; expected encoder.name vit for this method")
+        # this view lies channels last, and so do all feature maps; the weights must not: fused AdamW takes a weight and
+        # its moments to lie alike in memory, and those of a checkpoint are contiguous
         pixels = rearrange(value, "b (y x) c -> b c y x", y=rows)
         found = self.stock.encoder(self.stock.embedder(pixels)).last_hidden_state
         grid = found.shape[2:]

@@ -1,13 +1,20 @@
 """A stock `transformers` checkpoint, which loads and works without mmssl."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ResNetModel, ViTConfig, ViTImageProcessor, ViTModel, VivitConfig, VivitModel
 
 from mmssl.attention import use_attention
+from mmssl.augment import DEVIATION, MEAN
 from mmssl.errors import ConfigError
+from mmssl.modalities.grids import Cut
 from mmssl.modalities.text import Vocabulary
+from mmssl.models.convnet import ConvolutionalEncoder
 from mmssl.models.encoder import TextEncoder
+from mmssl.models.transformer import TransformerEncoder, position_table
 
 
 def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> None:
@@ -26,3 +33,98 @@ def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> Non
         vocabulary.tokenizer.init_kwargs["model_input_names"] = None  # saved with the attribute's value
     vocabulary.tokenizer.save_pretrained(folder)
     print(f"exported to {folder}: AutoModelForMaskedLM.from_pretrained({str(folder)!r})")
+
+
+def export_encoder(encoder: nn.Module, folder: Path) -> None:
+    """An encoder of pictures, spectrograms or clips for `AutoModel.from_pretrained`: `ViTModel` (a spectrogram is a
+    picture of one channel, times x bands), `VivitModel` or `ResNetModel`, and for pictures an image processor.
+
+    The last hidden states after the class token, or the feature map, are our tokens; `pooler_output` of a transformer
+    is the class token. ConfigError where no stock class computes the same: several modalities in one encoder, words in
+    it, and a ResNet whose first layers are not the stock ones.
+    """
+    model = stock_resnet(encoder) if isinstance(encoder, ConvolutionalEncoder) else stock_transformer(encoder)
+    model.save_pretrained(folder)
+    cut = encoder.cuts.get("image")
+    if cut is not None:
+        image_processor(cut.size).save_pretrained(folder)
+    print(f"exported to {folder}: AutoModel.from_pretrained({str(folder)!r})")
+
+
+def stock_resnet(encoder: ConvolutionalEncoder) -> ResNetModel:
+    """The stock ResNet with these weights; ConfigError where its stem is another."""
+    made = ResNetModel(encoder.stock.config)
+    stem = [module.embedder.convolution.kernel_size for module in (made.embedder, encoder.stock.embedder)]
+    if stem[0] != stem[1]:
+        raise ConfigError(
+            "export: encoder.small_stem has a convolution of 3 x 3 and no pooling, the stem of the stock ResNetModel "
+            "is 7 x 7 of stride 2 with pooling; expected a run with encoder.small_stem=false"
+        )
+    made.load_state_dict(encoder.stock.state_dict())
+    return made
+
+
+@torch.no_grad()
+def stock_transformer(encoder: nn.Module) -> PreTrainedModel:
+    """The stock vision transformer with these weights; ConfigError where there is none."""
+    if not isinstance(encoder, TransformerEncoder):
+        raise ConfigError(
+            f"export: {type(encoder).__name__} has no stock class in transformers; expected encoder.name vit or resnet"
+        )
+    (name, cut), *others = encoder.cuts.items()
+    if others or not isinstance(cut, Cut):
+        raise ConfigError(
+            f"export: an encoder of {', '.join(encoder.cuts)} has no stock class in transformers; "
+            "expected one of image, audio or video alone"
+        )
+    made = stock_class(encoder, name, cut)
+    layers = {f"layers.{key}": value for key, value in encoder.layers.layers.state_dict().items()}
+    norm = {f"layernorm.{key}": value for key, value in encoder.layers.norm.state_dict().items()}
+    made.load_state_dict({**embeddings(encoder, name, cut), **layers, **norm, **pooler(encoder.width)})
+    return made
+
+
+def stock_class(encoder: TransformerEncoder, name: str, cut: Cut) -> ViTModel | VivitModel:
+    """A model of the right shape, its weights not set."""
+    ours: ViTConfig = encoder.layers.layers[0].attention.config  # type: ignore[assignment, union-attr]
+    shape = {
+        "hidden_size": ours.hidden_size, "num_hidden_layers": len(encoder.layers.layers), "hidden_act": ours.hidden_act,
+        "num_attention_heads": ours.num_attention_heads, "intermediate_size": ours.intermediate_size,
+        "layer_norm_eps": ours.layer_norm_eps, "num_channels": cut.channels, "pooler_act": "linear",
+    }  # fmt: skip
+    if name == "video":
+        size = side(cut.size[1:])
+        return VivitModel(VivitConfig(image_size=size, num_frames=cut.size[0], tubelet_size=list(cut.patch), **shape))
+    return ViTModel(ViTConfig(image_size=side(cut.size), patch_size=side(cut.patch), **shape))
+
+
+def side(sizes: Sequence[int]) -> int | list[int]:
+    """One number where all are the same."""
+    return sizes[0] if len(set(sizes)) == 1 else list(sizes)
+
+
+def embeddings(encoder: TransformerEncoder, name: str, cut: Cut) -> dict[str, Tensor]:
+    """Our Linear on patches as a convolution, our positions with the modality's vector as a table."""
+    linear, first = encoder.embed[name], encoder.first
+    kernel = linear.weight.reshape(encoder.width, cut.channels, *cut.patch)  # a patch's features are in this order
+    table = position_table(cut.grid, encoder.width, first.device) + encoder.modality[name]
+    return {
+        "embeddings.cls_token": first[None, None],
+        "embeddings.position_embeddings": torch.cat([torch.zeros_like(table[:1]), table])[None],
+        "embeddings.patch_embeddings.projection.weight": kernel,
+        "embeddings.patch_embeddings.projection.bias": linear.bias,
+    }
+
+
+def pooler(width: int) -> dict[str, Tensor]:
+    """One that hands the class token on, so that `AutoModel` finds a weight for all that it makes."""
+    return {"pooler.dense.weight": torch.eye(width), "pooler.dense.bias": torch.zeros(width)}
+
+
+def image_processor(size: Sequence[int]) -> ViTImageProcessor:
+    """Shorter side resized, centre cut out, normalised: as `mmssl.modalities.image` and `mmssl.augment` do."""
+    height, width = size
+    return ViTImageProcessor(
+        size={"shortest_edge": min(size)}, do_center_crop=True, crop_size={"height": height, "width": width},
+        resample=3, image_mean=[MEAN] * 3, image_std=[DEVIATION] * 3,
+    )  # fmt: skip

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from mmssl.errors import ConfigError
 from mmssl.tokens import Tokens
 
 EPSILON = 1e-6  # added to a variance
@@ -77,7 +76,3 @@ class Teacher(Copy):
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         whole = {name: self.module({name: part})[name] for name, part in tokens.items()}
         return {name: Tokens(normalised(part.value), part.place) for name, part in whole.items()}
-
-    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor:
-        """Nothing: there are no pixels in it."""
-        raise ConfigError("predict: this method predicts embeddings, which nobody can look at; expected one of pixels")

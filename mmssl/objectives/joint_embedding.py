@@ -38,10 +38,12 @@ class Embedder(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.by_name = branches
 
-    def forward(self, batch: Batch) -> tuple[Views, Float[Tensor, "B D"]]:
-        """The projected views, one modality after the other, and the mean of the encoder's own embeddings."""
+    def forward(self, batch: Batch, *names: str) -> tuple[Views, Float[Tensor, "B D"]]:
+        """The projected views of some modalities (by default all), one after the other, and the mean of the encoder's
+        own embeddings.
+        """
         values, present, features = [], [], []
-        for name in self.by_name:
+        for name in names or self.by_name:
             value, feature = self.of(name, batch)
             values.append(value)
             features.append(feature)
@@ -61,7 +63,7 @@ class Embedder(nn.Module):
 class Itself(nn.Module):
     """The student is its own teacher: keys are the queries, before the predictor."""
 
-    def forward(self, batch: Batch, views: Views) -> Views:
+    def forward(self, views: Views, batch: Batch, *names: str) -> Views:
         return views
 
     def follow(self, student: nn.Module, progress: float) -> None:
@@ -72,8 +74,8 @@ class EmbeddingTeacher(Copy):
     """Keys come from a slowly moving copy of the student; no gradient reaches them."""
 
     @torch.no_grad()
-    def forward(self, batch: Batch, views: Views) -> Views:
-        return self.module(batch)[0]
+    def forward(self, views: Views, batch: Batch, *names: str) -> Views:
+        return self.module(batch, *names)[0]
 
 
 class JointEmbedding(Objective):
@@ -104,7 +106,7 @@ class JointEmbedding(Objective):
     def forward(self, batch: Batch) -> Output:
         views, feature = self.embedder(batch)
         # the student's guess of what the teacher says of the other views
-        queries, keys = self.queries(views), self.teacher(batch, views)
+        queries, keys = self.queries(views), self.teacher(views, batch)
         terms = self.criterion(queries, keys)
         return Output(terms, self.of_pairs(queries, keys).detach(), feature.detach())
 
@@ -120,7 +122,8 @@ class JointEmbedding(Objective):
         return torch.where(pair, energy, 0.0).sum((0, 1)) / pair.sum((0, 1)).clamp(min=1)
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
-        queries, keys = self.compared(batch, answers)
+        queries = self.queries(self.embedder(batch)[0])
+        keys = self.keys(batch if answers is None else answers)
         # x is the first view, y the last: of a picture two augmentations, else two modalities
         return between(self.energy, queries.value[0], keys.value[-1])
 
@@ -130,15 +133,13 @@ class JointEmbedding(Objective):
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
-        queries, keys = self.compared(batch, answers)
-        first, second = (list(self.embedder.by_name).index(name) for name in (x, y))
-        return between(self.energy, queries.value[first], keys.value[second])
+        queries = self.queries(self.embedder(batch, x)[0])
+        keys = self.keys(batch if answers is None else answers, y)
+        return between(self.energy, queries.value[0], keys.value[-1])
 
-    def compared(self, batch: Batch, answers: Batch | None) -> tuple[Views, Views]:
-        """The queries of one batch and the keys of the other."""
-        views = self.embedder(batch)[0]
-        others = views if answers is None else self.embedder(answers)[0]
-        return self.queries(views), self.teacher(batch if answers is None else answers, others)
+    def keys(self, batch: Batch, *names: str) -> Views:
+        """What the teacher says of a batch."""
+        return self.teacher(self.embedder(batch, *names)[0], batch, *names)
 
     def after_step(self, progress: float) -> None:
         self.teacher.follow(self.embedder, progress)

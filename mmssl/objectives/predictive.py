@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mmssl.batch import Batch
-from mmssl.models.target import Data
+from mmssl.models.target import Data, Teacher
 from mmssl.objectives.base import Noise, Objective, Output
-from mmssl.objectives.stream import Stream
+from mmssl.objectives.stream import Stream, place_of
 from mmssl.tokens import Place, Tokens, without
 
 Regularizer = Callable[[dict[str, Tokens], Batch], dict[str, Tensor]]
@@ -25,7 +25,7 @@ class Predictive(Objective):
         *,
         streams: dict[str, Stream],
         encoder: nn.Module,
-        target: Data | None = None,
+        target: Data | Teacher | None = None,
         regularizers: Sequence[Regularizer] = (),
         shown: Drop = lambda batch: {},
     ) -> None:
@@ -68,8 +68,10 @@ class Predictive(Objective):
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
-        asked = self.tokens(batch if answers is None else answers)
-        return self.compared(self.encoder({x: self.tokens(batch)[x]}), asked, {y: asked[y].place})
+        asked = self.tokens(batch if answers is None else answers, y)
+        whole = asked[y].place
+        sx = self.encoder(self.tokens(batch, x))
+        return self.compared(sx, asked, {y: place_of(whole, 0, len(batch.draw.index))})
 
     def compared(self, sx: dict[str, Tokens], answers: dict[str, Tokens], hidden: dict[str, Place]) -> Tensor:
         """The energies of all pairs, summed over the modalities of which something is hidden."""
@@ -82,11 +84,11 @@ class Predictive(Objective):
         sx = self.encoder(seen)
         return {name: self.by_name[name].predict(sx, place, noise) for name, place in hidden.items()}
 
-    def tokens(self, batch: Batch) -> dict[str, Tokens]:
-        """All tokens of each modality; what a sample lacks is padding."""
+    def tokens(self, batch: Batch, *names: str) -> dict[str, Tokens]:
+        """All tokens of some modalities, by default of all; what a sample lacks is padding."""
         return {
-            name: without(stream.tokenize(batch.views[name]), batch.present(name))
-            for name, stream in self.by_name.items()
+            name: without(self.by_name[name].tokenize(batch.views[name]), batch.present(name))
+            for name in names or self.by_name
         }
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:

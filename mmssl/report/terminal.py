@@ -87,6 +87,45 @@ def show_results(results: dict[str, Any]) -> None:
         print(f"{'collapse':<36}{results['collapse.verdict']:>9}")
 
 
+MEDIA_ROWS = (  # key of evaluation.json, what it is called
+    ("text.cross_entropy", "masked word, cross-entropy (nats)"),
+    ("text.floor", "  its floor"),
+    ("energy.auroc", "energy AUROC"),
+    ("energy.gap", "energy gap (standard deviations)"),
+    ("video.psnr", "future frames, PSNR (dB)"),
+    ("video.best_of.16.psnr", "  best of 16"),
+    ("video.copy_last.psnr", "  copy of the last frame"),
+    ("uncertainty.coverage", "coverage of futures, 16 samples"),
+    ("uncertainty.coverage_of_the_truth", "  16 draws from the truth"),
+    ("uncertainty.precision", "precision of futures"),
+    ("collapse.effective_rank", "effective rank"),
+    ("knn.accuracy", "kNN accuracy"),
+    ("probe.accuracy", "linear probe accuracy"),
+)
+FAMILIES = ("energy.ladder.", "retrieval.")  # every measure of these is shown
+
+
+def show_media_results(results: dict[str, Any]) -> None:
+    """The key figures of a run on pictures, sounds or videos, beside those of random weights."""
+    names = dict(MEDIA_ROWS)
+    parts = [key for key in results if key.endswith(".energy.auroc") and not key.startswith("random_init.")]
+    names |= {key: f"energy AUROC, {key.removesuffix('.energy.auroc')}" for key in parts}
+    for family in FAMILIES:
+        names |= {
+            key: key.removeprefix("energy.ladder.").replace("_", " ").replace(".", " ")
+            for key in results
+            if key.startswith(family) and not key.endswith((".r5", ".r10", "candidates"))
+        }
+    print(f"\n{'':38}trained   random weights")
+    for key, name in names.items():
+        if key in results:
+            random = results.get(f"random_init.{key}")
+            print(f"{name:<36}{results[key]:9.3f}   {'' if random is None else f'{random:9.3f}'}")
+    for key, verdict in results.items():
+        if key.endswith("collapse.verdict") and not key.startswith("random_init."):
+            print(f"{'collapse ' + key.removesuffix('collapse.verdict').rstrip('.'):<36}{verdict:>9}")
+
+
 def show_candidates(found: list[dict[str, Any]], *, as_json: bool) -> None:
     """Candidates with their energies."""
     if as_json:

@@ -1,0 +1,198 @@
+"""What all tasks on pictures, sounds and videos do alike; a task names its modalities and what it measures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from mmssl.batch import Batch
+from mmssl.checkpoint import Restored
+from mmssl.config import Config
+from mmssl.errors import ConfigError, DataError
+from mmssl.evaluate.completion import completed
+from mmssl.evaluate.heldout import heldout_metrics
+from mmssl.evaluate.media import Negatives, evaluate_media, prepared
+from mmssl.inputs import Inputs
+from mmssl.methods import METHODS
+from mmssl.modalities.grids import Cut
+from mmssl.modalities.labelled_media import labelled_media, read_inputs
+from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
+from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
+from mmssl.models import ENCODERS
+from mmssl.models.export import export_encoder
+from mmssl.objectives import Objective
+from mmssl.pretraining import pretrain
+from mmssl.random import Draw
+from mmssl.report import write_report
+from mmssl.report.completions import draw_completions, draw_inputs
+from mmssl.report.terminal import show_candidates, show_media_results
+from mmssl.runs import open_folder, record_bad, write_json
+from mmssl.train import launch, reseed, restore_weights
+
+HELDOUT = 64  # samples that are looked at while training
+EXAMPLES = 6  # samples whose completions the report shows
+SAMPLES = 3  # completions of each of them
+CPU = torch.device("cpu")
+
+NoNegatives: Callable[[Config], Negatives] = lambda config: {}  # noqa: E731
+
+
+@dataclass(frozen=True)
+class MediaTask:
+    """`modalities` are read; `negatives(config)` are the kinds of wrong y, beside other samples', that are measured."""
+
+    modalities: tuple[str, ...]
+    negatives: Callable[[Config], Negatives] = NoNegatives
+
+    def build(self, config: Config, inputs: Inputs) -> Objective:
+        """The objective with its first weights, a function of the config and the seed."""
+        reseed(config.seed)
+        encoder = ENCODERS[config.encoder.name](inputs.modalities, **config.encoder.arguments())
+        return METHODS[config.method.name](encoder, inputs.modalities, **config.method.arguments())
+
+    def read(self, config: Config) -> MediaData:
+        """The decoded samples of the config's sources."""
+        return prepare_media(config, Path(config.run), partial(record_bad, Path(config.run)), self.modalities)
+
+    def restored(self, config: Config, found: Restored) -> tuple[Objective, Inputs, MediaData]:
+        """A run's objective with the weights of its checkpoint, its inputs and its data."""
+        data = reopen_media(config, Path(config.run), self.modalities) or self.read(config)
+        inputs = Inputs(config, self.modalities, data.vocabulary)
+        objective = self.build(config, inputs)
+        restore_weights(objective, found.tensors["model"])
+        return objective.eval(), inputs, data
+
+    def main(self, config: Config, *, changed: tuple[str, ...] = ()) -> None:
+        """Pretrain, then evaluate and write the report."""
+        accelerator = launch(config)
+        with open_folder(config, changed=changed):
+            with accelerator.main_process_first():
+                data = self.read(config)
+            inputs = Inputs(config, self.modalities, data.vocabulary)
+            objective = self.build(config, inputs)
+            run = pretrain(
+                objective, config, accelerator, data, tokens_per_sample=tokens_of(objective),
+                evaluation=partial(
+                    heldout_metrics, batches=lambda device: prepared(
+                        data.heldout, inputs, config, HELDOUT, device, objective.num_views)),
+                prepare=partial(inputs.stream, num_views=objective.num_views),
+            )  # fmt: skip
+            if accelerator.is_main_process:
+                self.finish(objective, inputs, config, data, run.samples_seen, run.seconds)
+
+    def finish(
+        self, objective: Objective, inputs: Inputs, config: Config, data: MediaData, samples_seen: int, seconds: float
+    ) -> None:
+        """Measure, write evaluation.json, pictures and report.html, and say what was found."""
+        folder = Path(config.run)
+        labelled = labelled_media(config, folder, partial(record_bad, folder), self.modalities)
+        results = evaluate_media(
+            objective, partial(self.build, config, inputs), inputs, config, data, labelled, self.negatives(config)
+        )
+        results |= {"samples_seen": samples_seen, "seconds": seconds}
+        write_json(folder / "evaluation.json", results)
+        self.draw(objective, inputs, config, data, folder / "pictures")
+        page = write_report([folder])
+        show_media_results(results)
+        print(f"\nrun folder  {config.run}\nreport      {page}")
+
+    def draw(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData, folder: Path) -> None:
+        """The first held-out samples: what is seen, what is hidden, what the model says."""
+        device = next(objective.parameters()).device
+        batch = next(prepared(data.heldout, inputs, config, EXAMPLES, device), None)
+        if batch is not None and (found := completed(objective, batch, samples=SAMPLES)):
+            draw_completions(found, inputs, folder, [f"sample-{number + 1}" for number in range(len(batch.draw.index))])
+
+    def evaluate(self, config: Config, found: Restored) -> None:
+        """`mmssl evaluate RUN`."""
+        objective, inputs, data = self.restored(config, found)
+        self.finish(objective, inputs, config, data, found.state["samples_seen"], found.state["seconds"])
+
+    def predict(self, config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:
+        """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds."""
+        objective, prepare, _ = self.restored(config, found)
+        batch = prepare(batch_of(inputs, config, self.modalities))
+        folder = out or Path(config.run) / "predictions"
+        written = draw_completions(
+            completed(objective, batch, samples=samples), prepare, folder, [Path(path).stem for path in inputs]
+        )
+        if not written:
+            method = config.method.name
+            raise ConfigError(f"predict: {method} fills in nothing that one can look at; expected a method like mae")
+        print("\n".join(map(str, written)))
+
+    def score(self, config: Config, found: Restored, x: str, candidates: list[str], *, as_json: bool) -> None:
+        """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first."""
+        objective, inputs, _ = self.restored(config, found)
+        mine, kinds = self.kind(x), {self.kind(path) for path in candidates}
+        if len(kinds) > 1:
+            raise DataError(f"score: candidates of {' and '.join(sorted(kinds))}; expected one kind")
+        theirs = kinds.pop()
+        given = inputs.only(mine)(batch_of([x], config, (mine,)))
+        answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
+        with torch.no_grad():
+            if len(self.modalities) > 1:
+                energies = comparing(objective, mine, theirs).energies_between(mine, theirs, given, answers)
+            else:
+                energies = objective.energies(given, answers)
+        ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies[0].tolist(), strict=True)]
+        show_candidates(sorted(ranked, key=lambda one: one["energy"]), as_json=as_json)
+
+    def kind(self, path: str) -> str:
+        """The modality of a user's file, by its suffix; DataError where this run reads none such."""
+        suffix = Path(path).suffix.lower()
+        for name, suffixes in (("image", IMAGES), ("audio", SOUNDS), ("video", VIDEOS)):
+            if suffix in suffixes and name in self.modalities:
+                return name
+        raise DataError(f"{path}: not of a kind that this run reads; expected {' or '.join(self.modalities)}")
+
+    def embed(self, config: Config, found: Restored, data: str, out: Path) -> None:
+        """`mmssl embed RUN DATA --out FILE`."""
+        from mmssl.evaluate.media import write_media_features
+
+        objective, inputs, _ = self.restored(config, found)
+        source = config.data.model_copy(update={"source": data, "heldout": 0.0})
+        with TemporaryDirectory() as run:
+            report = partial(record_bad, Path(config.run))
+            elsewhere = config.model_copy(update={"data": source, "run": run})
+            samples = prepare_media(elsewhere, Path(run), report, self.modalities).train
+            write_media_features(objective.encoder, samples, inputs, config, out)
+
+    def export(self, config: Config, found: Restored, folder: Path) -> None:
+        """`mmssl export RUN DIR`."""
+        objective, _, _ = self.restored(config, found)
+        export_encoder(objective.encoder, folder)
+        print(f"exported to {folder}: AutoModel.from_pretrained({str(folder)!r})")
+
+    def preview(self, config: Config, *, out: Path | None) -> None:
+        """`mmssl data CONFIG`: the first samples as the model will see them."""
+        with TemporaryDirectory() as run:
+            elsewhere = config.model_copy(update={"run": run})
+            data = self.read(elsewhere)
+            inputs = Inputs(elsewhere, self.modalities, data.vocabulary)
+            objective = self.build(elsewhere, inputs)
+            raw = next(prepared(data.train, inputs, config, EXAMPLES, CPU, objective.num_views, augmented=True))
+            print(data.summary())
+            print("\n".join(map(str, draw_inputs(objective, raw, inputs, out or Path("data_preview")))))
+
+
+def batch_of(paths: list[str], config: Config, modalities: tuple[str, ...]) -> Batch:
+    """The first window of each of a user's files, with the draws of samples 0, 1, ..."""
+    index = torch.arange(len(paths))
+    return Batch(read_inputs(paths, config, modalities), Draw(config.seed, torch.zeros_like(index), index))
+
+
+def tokens_of(objective: Objective) -> float:
+    """Tokens of a sample, whatever is hidden of them; words are not counted."""
+    cuts: dict[str, Any] = getattr(objective.encoder, "cuts", {})
+    return float(sum(prod(cut.grid) for cut in cuts.values() if isinstance(cut, Cut)))
+
+
+def comparing(objective: Objective, x: str, y: str) -> Objective:
+    """The part of an objective that compares two modalities; the whole, which then says so, where there is none."""
+    return next((part for part in objective.each().values() if part.compares(x, y)), objective)

@@ -1,0 +1,50 @@
+"""What `mmssl pretrain` does in every task, once its data and its objective are there."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+
+from mmssl.batch import Batch
+from mmssl.config import Config
+from mmssl.evaluate.heldout import Read
+from mmssl.objectives import Objective
+from mmssl.order import Order, batches
+from mmssl.train import Accelerator, Run, start, train
+
+Prepare = Callable[[Iterator[Batch], torch.device], Iterator[Batch]]
+
+
+class TrainingData(Protocol):
+    """The samples of a run, of any modality."""
+
+    train: Read
+    sizes: tuple[int, ...]  # samples of each group
+    fingerprint: str
+
+    def summary(self) -> str: ...
+
+
+def as_read(stream: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches that need no preparation."""
+    return stream
+
+
+def pretrain(
+    objective: Objective, config: Config, accelerator: Accelerator, data: TrainingData, *, tokens_per_sample: float,
+    evaluation: Callable[[Run], dict[str, Any]], prepare: Prepare = as_read,
+) -> Run:  # fmt: skip
+    """Start, or go on from the newest checkpoint, and train to the end; `prepare` runs on the device."""
+    run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=tokens_per_sample)
+    if accelerator.is_main_process:
+        print(data.summary(), flush=True)
+        count, size = sum(data.sizes), config.train.batch_size
+        if count < size:
+            print(
+                f"note: {count} samples fill no batch of {size}: each is read several times in a step", file=sys.stderr
+            )
+    order = Order(data.sizes, config.seed, config.data.exponent)
+    stream = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
+    train(run, prepare(stream, accelerator.device), until=config.train.steps, evaluations=[evaluation])
+    return run

@@ -1,0 +1,126 @@
+"""Draws what a model sees, what is hidden and what it predicts: pictures, spectrograms with their sounds, films."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from mmssl.augment import to_pixels
+from mmssl.batch import Batch
+from mmssl.errors import ConfigError
+from mmssl.evaluate.completion import Completed
+from mmssl.inputs import Inputs
+from mmssl.modalities.grids import Cut
+from mmssl.objectives import Objective
+from mmssl.report.pictures import film, save_gif, save_mp4, save_png, save_wav, sheet, spectrogram_picture
+
+GREY = 0.0  # of a hidden pixel, in the encoder's units
+MAX_FRAMES_PER_SECOND = 12.0  # of a film: a clip of few frames is shown slowly enough to be followed
+
+
+def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, names: list[str]) -> list[Path]:
+    """One file (or two) for each modality and sample; the paths that were written."""
+    written = []
+    for modality, one in found.items():
+        for row, name in enumerate(names):
+            written += DRAWERS[modality](one, row, inputs, folder / f"{modality}-{name}")
+    return written
+
+
+def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
+    """A sheet: seen, predicted, the whole picture."""
+    seen = torch.where(one.is_hidden[row], GREY, one.original[row])
+    views = [seen, *(sample[row] for sample in one.samples), one.original[row]]
+    titles = ["seen", *numbered(len(one.samples)), "hidden: the truth"]
+    save_png(sheet([[to_pixels(view).cpu() for view in views]], titles), target := path.with_suffix(".png"))
+    return [target]
+
+
+def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
+    """A sheet of spectrograms, the sound as it was heard through them, and the prediction as a sound."""
+    hidden = one.is_hidden[row]
+    views = [spectrogram_picture(one.original[row], hidden)]
+    views += [spectrogram_picture(view[row]) for view in (*one.samples, one.original)]
+    titles = ["seen", *numbered(len(one.samples)), "hidden: the truth"]
+    save_png(sheet([views], titles), target := path.with_suffix(".png"))
+    written = [target]
+    for suffix, view in (("predicted", one.samples[0]), ("truth", one.original)):
+        save_wav(inputs.log_mel.to_waveform(view[row : row + 1])[0], target := path.with_name(f"{path.name}-{suffix}.wav"),
+                 inputs.config.audio.rate_hz)  # fmt: skip
+        written.append(target)
+    return written
+
+
+def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
+    """The true clip beside the predicted ones, as GIF and MP4, and what the predictions disagree about."""
+    frames_hidden = one.is_hidden[row].flatten(1).all(1)
+    seen = int((~frames_hidden).sum()) if bool(frames_hidden.any()) else 0
+    clips = [one.original[row], *(sample[row] for sample in one.samples)]
+    titles = ["truth", *numbered(len(one.samples))]
+    pixels = [to_pixels(clip).cpu() for clip in clips]
+    if len(one.samples) > 1:
+        pixels.append(spread([sample[row] for sample in one.samples]))
+        titles.append("spread")
+    rate = min(MAX_FRAMES_PER_SECOND, len(pixels[0]) / inputs.config.data.seconds)
+    frames = film(pixels, seen, titles, num_true=1)
+    save_gif(frames, gif := path.with_suffix(".gif"), rate)
+    save_mp4(frames, mp4 := path.with_suffix(".mp4"), rate)
+    return [gif, mp4]
+
+
+def spread(samples: list[Tensor]) -> Tensor:
+    """The standard deviation of the predictions at each pixel, the largest of the clip as white."""
+    deviation = torch.stack(samples).float().std(0).mean(1, keepdim=True)
+    scaled = deviation / deviation.max().clamp(min=1e-6) * 255
+    return scaled.expand(-1, 3, -1, -1).round().to(torch.uint8).cpu()
+
+
+def numbered(count: int) -> list[str]:
+    """What the predictions are called."""
+    return ["predicted"] if count == 1 else [f"predicted {number + 1}" for number in range(count)]
+
+
+DRAWERS: dict[str, Callable[[Completed, int, Inputs, Path], list[Path]]] = {
+    "image": draw_picture, "audio": draw_sound, "video": draw_film,
+}  # fmt: skip
+
+
+def draw_inputs(objective: Objective, batch: Batch, inputs: Inputs, folder: Path) -> list[Path]:
+    """What the model is given of the first samples: each view, and what is left of it where something is hidden."""
+    views = {name: list(batch.views[name]) for name in inputs.modalities if name != "text"}
+    titles = {name: [f"view {number + 1}" for number in range(len(found))] for name, found in views.items()}
+    for name, left in masked_views(objective, batch).items():
+        views[name].append(left)
+        titles[name].append("what is seen of it")
+    written = []
+    for name, found in views.items():
+        rows = [[strip(name, view[row]) for view in found] for row in range(len(found[0]))]
+        save_png(sheet(rows, titles[name]), target := folder / f"{name}.png")
+        written.append(target)
+    return written
+
+
+def masked_views(objective: Objective, batch: Batch) -> dict[str, Tensor]:
+    """Each modality with grey where its tokens are hidden."""
+    found = {}
+    for part in objective.each().values():
+        try:
+            tokens, seen, hidden = part.corrupted(batch)
+        except ConfigError:
+            continue  # a joint embedding hides nothing
+        cuts: dict[str, Cut] = part.encoder.cuts  # type: ignore[assignment]
+        for name, place in seen.items():
+            if isinstance(cut := cuts[name], Cut):
+                kept = torch.zeros_like(tokens[name].value)
+                kept.scatter_(1, place.place.position[..., None].expand_as(place.value), place.value)
+                found[name] = cut.paste(kept)
+    return found
+
+
+def strip(name: str, view: Tensor) -> Tensor:
+    """A view as one picture: the frames of a clip side by side."""
+    if name == "audio":
+        return spectrogram_picture(view)
+    return to_pixels(rearrange(view, "l c h w -> c h (l w)") if view.ndim == 4 else view).cpu()

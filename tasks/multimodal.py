@@ -1,0 +1,18 @@
+"""Text, picture, sound and video of the same events, by several objectives over one encoder.
+
+Captions are needed, so it reads the built-in world only: `data.source=savanna`.
+"""
+
+from mmssl.evaluate.media import reversed_time, shifted_sound
+from mmssl.media_task import MediaTask
+
+TASK = MediaTask(
+    modalities=("text", "image", "audio", "video"),
+    negatives=lambda config: {
+        "sound_shifted": ("audio", shifted_sound),
+        "time_reversed": ("video", reversed_time(config.method.arguments()["seen_frames"])),
+    },
+)
+
+main, evaluate, predict, score = TASK.main, TASK.evaluate, TASK.predict, TASK.score
+embed, export, preview = TASK.embed, TASK.export, TASK.preview
