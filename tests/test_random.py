@@ -141,3 +141,26 @@ def test_permutation_holds_each_number_once_and_changes_with_each_part_of_its_ke
     for other in (permutation(1, 0, 100), permutation(0, 1, 100), permutation(0, 0, 100, "groups")):
         assert not np.array_equal(reference, other)
     assert np.array_equal(reference, permutation(0, 0, 100))
+
+
+def test_normal_numbers_have_the_moments_of_a_normal_distribution():
+    values = draw(*range(2000)).normal("noise", 50)
+    assert values.dtype == torch.float32
+    assert values.isfinite().all()
+    values = values.double().flatten()
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((values**power).mean() - moment) < 4 * (variance / len(values)) ** 0.5
+    below = torch.distributions.Normal(0.0, 1.0).cdf(values)  # uniform, if they are normal
+    expected = len(values) / 64
+    assert abs(((torch.histc(below, 64, 0, 1) - expected) ** 2 / expected).sum() - 63) < 4 * (2 * 63) ** 0.5
+
+
+def test_normal_numbers_depend_neither_on_the_batch_nor_on_uniform_ones_of_the_same_name():
+    whole = draw(*range(2000)).normal("noise", 6)
+    assert torch.equal(draw(8, 3).normal("noise", 6), whole[[8, 3]])
+    assert torch.equal(draw(8).normal("noise", 2, 2).flatten(), whole[8, :4])
+    uniform = draw(*range(2000)).uniform("noise", 6)
+    below = torch.distributions.Normal(0.0, 1.0).cdf(whole)
+    assert abs(correlation(below, uniform)) < 4
+    assert abs(correlation(below[:, 1:], below[:, :-1])) < 4
+    assert abs(correlation(below[1:], below[:-1])) < 4
