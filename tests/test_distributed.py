@@ -1,25 +1,36 @@
 """Claims about several processes: what they gather, and that the gradient on two equals that on one."""
 
+from functools import cache
+from unittest.mock import patch
+
 import pytest
 import torch
 from processes import on_processes
-from tiny import gradients, part, rows_of_captions, tiny_objective, whole_words_of_savanna
+from tiny import gradients, part, tiny_batch, tiny_objective
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from mmssl import distributed
+from mmssl.batch import Batch
 from mmssl.distributed import gather, largest, mean_over_processes, wait
+from mmssl.methods import METHODS as ALL
+from mmssl.models.normalization import BatchNorm
+from mmssl.objectives import Objective
 
 SAMPLES = 8
-METHODS = {
-    "bert": ("bert", {}),
+ABSENT = {  # of the first half of the batch one sample lacks its sound, of the second half two do
+    "audio_visual_contrastive with absent": [True, False, True, True, False, False, True, True],
+    "audio_visual_jepa with absent": [True, False, True, True, False, False, True, True],
+}
+METHODS = {  # every method, some with options
+    **{name: (name, {}) for name in ALL},
     "bert with next_sentence": ("bert", {"next_sentence": True}),
-    "roberta": ("roberta", {"unit": "span"}),
-    "xlm_roberta": ("xlm_roberta", {}),
-    "modernbert": ("modernbert", {}),
-    "text_denoising": ("text_denoising", {}),
-    "collobert_weston": ("collobert_weston", {}),
+    "roberta with spans": ("roberta", {"unit": "span"}),
+    "simclr with resnet": ("simclr", {"encoder": "resnet"}),
+    "byol with resnet and three views": ("byol", {"encoder": "resnet", "num_views": 3}),
+    "audio_visual_contrastive with absent": ("audio_visual_contrastive", {}),
+    "audio_visual_jepa with absent": ("audio_visual_jepa", {}),
 }
 VIEWS = torch.randn(2, SAMPLES, 4, generator=torch.Generator().manual_seed(0))
 
@@ -73,18 +84,59 @@ def toy_gradients(module: nn.Module) -> dict[str, Tensor]:
     return gradients(module)
 
 
-def method_gradients(name: str) -> dict[str, Tensor]:
-    """The gradient of an objective on this process's share; a second pass, since DDP refuses one after a pass in
-    which a parameter took no part.
-    """
-    words = whole_words_of_savanna()
+def batch_of(name: str) -> Batch:
+    """The whole batch of a case."""
     method, options = METHODS[name]
-    objective = tiny_objective(method, words, **options)
-    model, batch = wrapped(objective), part(rows_of_captions(words, SAMPLES), mine(SAMPLES))
+    batch = tiny_batch(method, SAMPLES, options.get("num_views", 2))
+    if name in ABSENT:
+        batch.views["audio.present"] = [torch.tensor(ABSENT[name])]
+    return batch
+
+
+def gradients_on(objective: Objective, batch: Batch) -> dict[str, Tensor]:
+    """The gradient of an objective on a batch; of a second pass, since DDP refuses one after a pass in which a
+    parameter took no part.
+    """
+    model = wrapped(objective)
     for _ in range(2):
         objective.zero_grad()
         torch.stack([*model(batch).terms.values()]).sum().backward()
     return gradients(objective)
+
+
+def method_gradients(name: str) -> dict[str, Tensor]:
+    """The gradient of a method on this process's share."""
+    method, options = METHODS[name]
+    return gradients_on(tiny_objective(method, **options), part(batch_of(name), mine(SAMPLES)))
+
+
+@cache
+def on_one(name: str) -> dict[str, Tensor]:
+    """The gradient of a method on the whole batch, made once."""
+    return method_gradients(name)
+
+
+def use_stock_norm(module: nn.Module) -> None:
+    """Put `nn.BatchNorm1d` in the place of ours."""
+    for name, child in module.named_children():
+        if isinstance(child, BatchNorm):
+            made = nn.BatchNorm1d(len(child.running_mean), affine=child.weight is not None)
+            is_taught = all(not weight.requires_grad for weight in child.parameters())
+            setattr(module, name, made.requires_grad_(not is_taught))
+        else:
+            use_stock_norm(child)
+
+
+def spoilt_gradients() -> dict[str, dict[str, Tensor]]:
+    """The controls: what happens without what makes two processes one."""
+    found = {}
+    for name in ("simclr", "vicreg", "audio_visual_contrastive"):
+        with patch("mmssl.losses.views.gather", lambda tensor: tensor):
+            found[f"{name} without gather"] = method_gradients(name)
+    objective = tiny_objective("byol")
+    use_stock_norm(objective)
+    found["byol with stock norm"] = gradients_on(objective, part(batch_of("byol"), mine(SAMPLES)))
+    return found
 
 
 def everything() -> dict[str, Tensor]:
@@ -98,8 +150,9 @@ def everything() -> dict[str, Tensor]:
     toys = {"gathers": Contrastive(gathers=True), "local": Contrastive(gathers=False), "shared": Shared()}
     for name, toy in toys.items():
         found |= {f"{name}/{key}": value for key, value in toy_gradients(toy).items()}
-    for name in METHODS:
-        found |= {f"{name}/{key}": value for key, value in method_gradients(name).items()}
+    of_methods = {**{name: method_gradients(name) for name in METHODS}, **spoilt_gradients()}
+    for name, values in of_methods.items():
+        found |= {f"{name}/{key}": value for key, value in values.items()}
     wait()
     return found
 
@@ -156,16 +209,29 @@ def test_without_gather_a_contrastive_gradient_on_two_processes_is_another(two):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_gradient_of_each_method_on_two_processes_is_that_of_one(two, name):
-    expected = method_gradients(name)
+    expected = on_one(name)
     assert sum(float(value.abs().sum()) for value in expected.values()) > 0
     for answers in two:
         assert difference(of(answers, name), expected) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["simclr without gather", "vicreg without gather", "audio_visual_contrastive without gather", "byol with stock norm"],
+)
+def test_without_what_the_processes_share_the_gradient_is_another(two, name):
+    expected = on_one(name.split()[0])
+    assert difference(of(two[0], name), expected) > 0.01
+
+
+def test_on_one_process_the_stock_norm_is_the_same():
+    objective = tiny_objective("byol")
+    use_stock_norm(objective)
+    assert difference(gradients_on(objective, batch_of("byol")), on_one("byol")) < 1e-6
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_half_of_the_batch_has_another_gradient(name):
-    words = whole_words_of_savanna()
     method, options = METHODS[name]
-    objective = tiny_objective(method, words, **options)
-    torch.stack([*objective(part(rows_of_captions(words, SAMPLES), slice(0, 4))).terms.values()]).sum().backward()
-    assert difference(gradients(objective), method_gradients(name)) > 0.01
+    half = gradients_on(tiny_objective(method, **options), part(batch_of(name), slice(0, 4)))
+    assert difference(half, on_one(name)) > 0.01

@@ -1,10 +1,16 @@
 """Small vocabularies, batches and objectives that many tests share."""
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 import torch
+from einops import repeat
+from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.methods import METHODS
+from mmssl.modalities.grids import Grid, Modality
 from mmssl.modalities.text import Vocabulary, train_tokenizer, vocabulary
 from mmssl.models import ENCODERS
 from mmssl.objectives import Objective
@@ -20,6 +26,31 @@ ENCODER_OPTIONS = {
     "window": {"width": 8, "size": 5, "hidden": 12},
 }
 ENCODER_OF = {"text_denoising": "bert", "collobert_weston": "window"}  # the others are named like their method
+TEXT_METHODS = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
+
+GRIDS = {
+    "image": Grid("image", (16, 16), 3), "audio": Grid("audio", (16, 16), 1), "video": Grid("video", (8, 12, 12), 3),
+}  # fmt: skip
+VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "audio_patch": (4, 4), "frames": 2}
+RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
+PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
+PROJECTOR = {"projector_width": 32, "embedding_width": 16}
+PICTURES, SOUNDS, CLIPS, BOTH = ("image",), ("audio",), ("video",), ("video", "audio")
+MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method reads, and how small it can be
+    "simclr": (PICTURES, PROJECTOR),
+    "vicreg": (PICTURES, {"projector_width": 32}),
+    "byol": (PICTURES, PROJECTOR),
+    "mae": (PICTURES, PREDICTOR),
+    "ijepa": (PICTURES, PREDICTOR),
+    "audio_mae": (SOUNDS, PREDICTOR),
+    "frame_prediction": (CLIPS, PREDICTOR),
+    "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
+    "vjepa": (CLIPS, PREDICTOR),
+    "audio_visual_contrastive": (BOTH, PROJECTOR),
+    "audio_visual_jepa": (BOTH, PREDICTOR),
+    "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
+}
+PATTERNS = {"image": "b c h w -> b c (y h) (x w)", "audio": "b 1 h w -> b (y h) (x w)"}
 
 
 def savanna_words() -> Vocabulary:
@@ -58,11 +89,72 @@ def part(batch: Batch, rows: slice | list[int]) -> Batch:
     return Batch(views, Draw(batch.draw.seed, batch.draw.epoch[rows], batch.draw.index[rows]))
 
 
-def tiny_objective(method: str, words: Vocabulary, **options) -> Objective:
-    """A method on a tiny encoder without dropout, its weights a function of the method's name and options."""
-    name = ENCODER_OF.get(method, method)
+@cache
+def words_of_tests() -> Vocabulary:
+    """The vocabulary of all whose test does not need another."""
+    return whole_words_of_savanna()
+
+
+def tiny_modalities(method: str) -> dict[str, Modality]:
+    """What a method of pictures, sounds, clips or all of them reads."""
+    return {name: words_of_tests() if name == "text" else GRIDS[name] for name in MEDIA[method][0]}
+
+
+def tiny_encoder(modalities: dict[str, Modality], name: str = "vit", **options: Any) -> torch.nn.Module:
+    """An encoder of media."""
     torch.manual_seed(0)
+    return ENCODERS[name](modalities, **{**(VIT if name == "vit" else RESNET), **options})
+
+
+def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str = "vit", **options) -> Objective:
+    """A method on a tiny encoder without dropout, its weights a function of the method's name and options.
+
+    `encoder` (vit or resnet) is of the media; a method of text has its own.
+    """
+    torch.manual_seed(0)
+    if method in MEDIA:
+        modalities = tiny_modalities(method)
+        fused = {"fused": True} if method == "audio_visual_jepa" else {}
+        made = tiny_encoder(modalities, encoder, **fused)
+        return METHODS[method](made, modalities, **{**MEDIA[method][1], **options})
+    name, words = ENCODER_OF.get(method, method), words or words_of_tests()
     return METHODS[method](ENCODERS[name](words, **ENCODER_OPTIONS[name]), words, **options)
+
+
+def tiny_batch(method: str, count: int = 8, num_views: int = 2) -> Batch:
+    """What a method reads: each sample has a pattern of its own on every patch, each view its own noise upon it."""
+    words = words_of_tests()
+    if method not in MEDIA:
+        return rows_of_captions(words, count)
+    views: dict[str, list[Tensor]] = {}
+    for name in MEDIA[method][0]:
+        if name == "text":
+            views[name] = [captions_in_rows(words, count)]
+        else:
+            views[name] = patterns(name, count, num_views if name == "image" else 1)
+    return Batch(views, Draw(5, torch.full((count,), 2), 100 + torch.arange(count)))
+
+
+def captions_in_rows(words: Vocabulary, count: int, length: int = 20) -> Tensor:
+    """A caption in each row, cut at its end."""
+    ids = torch.full((count, length), words.pad)
+    for row, encoded in zip(ids, words.encode(captions(1, np.arange(count))), strict=True):
+        document = torch.tensor([words.first, *encoded, words.last])[:length]
+        row[: len(document)] = document
+    return ids
+
+
+def patterns(name: str, count: int, num_views: int) -> list[Tensor]:
+    """Pictures, spectrograms or clips that repeat a patch of 4 x 4."""
+    generator = torch.Generator().manual_seed(len(name))
+    grid = GRIDS[name]
+    base = torch.randn(count, grid.channels, 4, 4, generator=generator)
+    rows, columns = (size // 4 for size in grid.size[-2:])
+    if name == "video":
+        still = repeat(base, "b c h w -> b t c (y h) (x w)", t=grid.size[0], y=rows, x=columns)
+    else:
+        still = repeat(base, PATTERNS[name], y=rows, x=columns)
+    return [still + 0.2 * torch.randn(still.shape, generator=generator) for _ in range(num_views)]
 
 
 def gradients(objective: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -77,7 +77,7 @@ def numbered(make: Tables, folder: Path, tables: list[Path], most: int) -> Label
 
 def thinned(reader: Reader, most: int) -> Reader:
     """A reader of at most `most` of the samples, at even distances."""
-    return Reader(reader.parts, reader.decoding, reader.seed, reader.run, max(1, -(-len(reader) // most)))
+    return Reader(reader.parts, reader.decoding, reader.seed, reader.run, max(1, -(-reader.size // most)))
 
 
 def with_numbers(train: Reader, test: Reader) -> LabelledMedia:

@@ -135,7 +135,7 @@ def prepare_media(
         if count == sum(sizes):
             raise DataError(f"data.source {config.data.source}: no sample has {name}; expected one at least")
     fingerprint = f"{hashed(*(samples_at(table).content for table in train), *make.decoding[:-1]):016x}"
-    data = MediaData(readers[0], sizes, readers[1], len(readers[1]), missing, fingerprint, words)
+    data = MediaData(readers[0], sizes, readers[1], readers[1].size, missing, fingerprint, words)
     kept = {"train": train, "heldout": heldout, "decoded": is_decoded, "missing": missing, "fingerprint": fingerprint}
     write_json(folder / "data.json", {"config": origin(config, modalities)} | kept)
     return data
@@ -190,4 +190,4 @@ def reopen_media(config: Config, folder: Path, modalities: tuple[str, ...]) -> M
     readers = [make.reader(tables, folder, decoded=note["decoded"]) for tables in (train, heldout)]
     words = None if make.decoding.tokenizer is None else vocabulary_at(make.decoding.tokenizer)
     sizes = tuple(part.count for part in readers[0].parts)
-    return MediaData(readers[0], sizes, readers[1], len(readers[1]), note["missing"], note["fingerprint"], words)
+    return MediaData(readers[0], sizes, readers[1], readers[1].size, note["missing"], note["fingerprint"], words)

@@ -28,9 +28,6 @@ class Reader:
     @property
     def size(self) -> int:
         """How many samples there are."""
-        return len(self)
-
-    def __len__(self) -> int:
         return -(-sum(part.count for part in self.parts) // self.step)
 
     def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
@@ -44,6 +41,11 @@ class Reader:
             for name, value in found_here.items():
                 values[name][mine] = value
         return tensors(values)
+
+    def paths(self) -> list[str]:
+        """The path of each sample's file, or its name in the built-in world."""
+        names = [samples_at(part.table).path(index) for part in self.parts for index in range(part.count)]
+        return names[:: self.step]
 
     def labels(self) -> list[str]:
         """The label of each sample, "" where it has none; where decoded ones replace bad ones, theirs."""

@@ -182,11 +182,11 @@ class WorldSamples:
         return f"savanna:{index}"
 
     def labels(self) -> list[str]:
-        """The habitat of each sample."""
-        from mmssl.savanna import HABITATS, labels
+        """The predator of each sample: the habitat alone, which any colour tells, does not decide it."""
+        from mmssl.savanna import event_numbers, events
 
-        habitats = list(HABITATS)
-        return [habitats[number] for number in labels(self.seed, np.arange(self.count))]
+        predators = [event.predator for event, _ in events()]
+        return [predators[number] for number in event_numbers(self.seed, np.arange(self.count))]
 
     def present(self, modality: str) -> Bool[np.ndarray, " N"]:
         """Every sample has every modality."""

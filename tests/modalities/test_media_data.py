@@ -38,7 +38,7 @@ def prepared(config: Config, *modalities: str) -> tuple[MediaData, list[dict]]:
 
 def everything(reader: Reader) -> dict[str, torch.Tensor]:
     """All samples of a reader."""
-    return {name: view for name, (view,) in reader(np.arange(len(reader))).items()}
+    return {name: view for name, (view,) in reader(np.arange(reader.size)).items()}
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -71,7 +71,7 @@ def test_a_reader_answers_with_every_picture_once(tmp_path, pictures):
     expected = [torch.from_numpy(decode_image(path, 16)) for path in pictures.rglob("*.png")]
     assert found.dtype == torch.uint8
     assert sorted(image.sum().item() for image in found) == sorted(image.sum().item() for image in expected)
-    assert (sum(data.sizes), data.num_heldout) == (len(data.train), len(data.heldout))
+    assert (sum(data.sizes), data.num_heldout) == (data.train.size, data.heldout.size)
     assert data.num_heldout > 0
     assert everything(data.train)["image.present"].all()
     assert data.missing == {"image": 0}
@@ -206,7 +206,7 @@ def test_windows_of_one_file_are_on_one_side(tmp_path):
         set(json.loads(reader.parts[0].table.read_text())["columns"]["path"]) for reader in (data.train, data.heldout)
     ]
     assert not sides[0] & sides[1]
-    assert (len(data.train), len(data.heldout)) == (3 * len(sides[0]), 3 * len(sides[1]))
+    assert (data.train.size, data.heldout.size) == (3 * len(sides[0]), 3 * len(sides[1]))
 
 
 def test_a_list_is_a_mixture_and_held_out_may_be_a_source_of_its_own(tmp_path, pictures):
@@ -247,7 +247,7 @@ def test_the_built_in_world_is_read_whole_and_held_out_samples_are_fresh(tmp_pat
     data, _ = prepared(config, "text", "image", "audio", "video")
     assert (data.sizes, data.num_heldout) == ((40,), 10)
     for reader, seed in ((data.train, config.seed), (data.heldout, hashed(config.seed, "heldout"))):
-        indices = np.arange(len(reader))
+        indices = np.arange(reader.size)
         scenes = savanna.scenes(seed, indices)
         found = everything(reader)
         np.testing.assert_array_equal(found["image"].numpy(), savanna.pictures(scenes, 16))
@@ -259,7 +259,7 @@ def test_the_built_in_world_is_read_whole_and_held_out_samples_are_fresh(tmp_pat
             (encoded,) = data.vocabulary.encode([caption])
             filled = [data.vocabulary.first, *encoded, data.vocabulary.last]
             assert ids.tolist() == filled + [data.vocabulary.pad] * (24 - len(filled))
-        assert reader.labels() == [list(savanna.HABITATS)[number] for number in savanna.labels(seed, indices)]
+        assert reader.labels() == [savanna.events()[number][0].predator for number in savanna.event_numbers(seed, indices)]
     again = reopen_media(config, Path(config.run), ("text", "image", "audio", "video"))
     assert again is not None
     assert again.train == data.train
@@ -304,9 +304,9 @@ def test_another_labelled_source_is_split_and_thinned(tmp_path, pictures):
     found = labelled_media(config, Path(config.run), print, ("image",))
     assert found is not None
     assert found.names == ["x", "y"]
-    assert 0 < len(found.test) <= 16
-    assert 0 < len(found.train) <= 16
-    assert len(found.train_labels) == len(found.train)
+    assert 0 < found.test.size <= 16
+    assert 0 < found.train.size <= 16
+    assert len(found.train_labels) == found.train.size
     picture(tmp_path / "other" / "no label.png")
     with pytest.raises(DataError, match=r"no label[.]png has no label"):
         labelled_media(config, Path(config.run), print, ("image",))
@@ -315,7 +315,7 @@ def test_another_labelled_source_is_split_and_thinned(tmp_path, pictures):
 def test_labelled_samples_of_the_built_in_world_are_fresh(tmp_path):
     found = labelled_media(config_of(tmp_path, "evaluate.documents=20"), tmp_path / "run", print, ("image",))
     assert found is not None
-    assert (len(found.train), len(found.test)) == (20, 20)
+    assert (found.train.size, found.test.size) == (20, 20)
     expected = savanna.pictures(savanna.scenes(hashed(0, "test"), np.arange(20)), 16)
     np.testing.assert_array_equal(everything(found.test)["image"].numpy(), expected)
 
