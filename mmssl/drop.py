@@ -5,14 +5,16 @@ is drawn by `random.py`, keyed by sample.
 """
 
 from math import prod
+from typing import NamedTuple
 
 import torch
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmssl.corruption import Corruption
 from mmssl.random import Draw
-from mmssl.tokens import Place, Tokens, take
+from mmssl.tokens import Place, Tokens, at, take
 
 NUM_BLOCKS = 64  # drawn for a mask; the first that suffice are used
 
@@ -86,6 +88,23 @@ def keep_past(times: int) -> Corruption:
         return parted(tokens, torch.cat([index[:, past:], index[:, :past]], 1), cells - past)
 
     return corrupt
+
+
+class LastFrame(NamedTuple):
+    """The last seen frame, as a guess of every later one: what lies at the same cell of it.
+
+    `frames` in a patch, whose features are `channels`, frames, rows and columns.
+    """
+
+    channels: int
+    frames: int
+
+    def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B M D"]:
+        cells = prod(seen.place.grid[1:])
+        last = Tokens(seen.value[:, -cells:], seen.place)
+        place = hidden._replace(position=hidden.position % cells)
+        patch = rearrange(at(last, place), "b m (c p n) -> b m c p n", c=self.channels, p=self.frames)
+        return repeat(patch[:, :, :, -1], "b m c n -> b m (c p n)", p=self.frames)
 
 
 def bounded(ratio: float, count: int) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -16,6 +16,7 @@ from mmssl.train import Accelerator, Run, start, train
 Prepare = Callable[[Iterator[Batch], torch.device], Iterator[Batch]]
 
 
+@runtime_checkable
 class TrainingData(Protocol):
     """The samples of a run, of any modality."""
 

@@ -145,13 +145,18 @@ def captions_in_rows(words: Vocabulary, count: int, length: int = 20) -> Tensor:
 
 
 def patterns(name: str, count: int, num_views: int) -> list[Tensor]:
-    """Pictures, spectrograms or clips that repeat a patch of 4 x 4."""
+    """Pictures, spectrograms or clips that repeat a patch of 4 x 4, its contrast twice as strong in the second half
+    of a clip.
+    """
     generator = torch.Generator().manual_seed(len(name))
     grid = GRIDS[name]
     base = torch.randn(count, grid.channels, 4, 4, generator=generator)
     rows, columns = (size // 4 for size in grid.size[-2:])
     if name == "video":
+        # the past, and a future that is not its last frame
+        amplitude = torch.where(torch.arange(grid.size[0]) < grid.size[0] // 2, 1.0, 2.0)
         still = repeat(base, "b c h w -> b t c (y h) (x w)", t=grid.size[0], y=rows, x=columns)
+        still = still * amplitude[:, None, None, None]
     else:
         still = repeat(base, PATTERNS[name], y=rows, x=columns)
     return [still + 0.2 * torch.randn(still.shape, generator=generator) for _ in range(num_views)]

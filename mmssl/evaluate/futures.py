@@ -95,11 +95,16 @@ def future_results(objective: Objective, inputs: Inputs, config: Config, heldout
                 f"video.best_of.{SAMPLES}.psnr": best,
                 "video.copy_last.psnr": psnr(last.expand_as(truth[0, row]), truth[0, row]),
             }
-            if config.data.source == "savanna":
+            if is_of_world(config):
                 found |= of_world(guesses[:, row], config, index, seen)
             for key, value in found.items():
                 values.setdefault(key, []).append(value)
     return {key: sum(found) / len(found) for key, found in values.items()}
+
+
+def is_of_world(config: Config) -> bool:
+    """Whether the held-out clips are the built-in world's own: a ratio of them, not another source."""
+    return config.data.source == "savanna" and isinstance(config.data.heldout, float)
 
 
 def of_world(samples: Float[Tensor, "S L 3 H W"], config: Config, index: int, seen: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Held-out samples in batches, and what is said of them while training."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from mmssl.random import Draw
 ROWS_AT_ONCE = 16
 
 
+@runtime_checkable
 class Read(Protocol):
     """The views of samples by their number; there are `size` of them."""
 

@@ -100,7 +100,7 @@ def features(
     return {name: torch.cat(parts) for name, parts in found.items() if parts}
 
 
-def joined(parts: dict[str, Float[Tensor, "N D"]]) -> Float[Tensor, "N D"]:
+def joined(parts: dict[str, Float[Tensor, "N D"]]) -> Float[Tensor, "N D_of_all"]:
     """All modalities' features side by side."""
     return torch.cat(list(parts.values()), dim=1)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mmssl.corruption import Corruption
-from mmssl.drop import drop_random, keep_past
+from mmssl.drop import LastFrame, drop_random, keep_past
 from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
 from mmssl.models.latent import GaussianLatent
@@ -13,6 +13,7 @@ from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Data, NormalisedPatches
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import LatentStream, Objective, Predictive, Stream
+from mmssl.objectives.stream import Base, nothing
 from mmssl.tokens import in_place
 
 Count = Annotated[int, Field(ge=1)]
@@ -36,12 +37,15 @@ def only(encoder: Any, name: str) -> TransformerEncoder:
 
 
 def reconstruction(
-    encoder: Any, name: str, corrupt: Corruption, target: Data, *, layers: int, width: int, heads: int
-) -> Predictive:
+    encoder: Any, name: str, corrupt: Corruption, target: Data, *, layers: int, width: int, heads: int,
+    base: Base = nothing,
+) -> Predictive:  # fmt: skip
     """The hidden patches' own numbers, by a transformer that sees the embeddings of the others."""
     cut = only(encoder, name).cuts[name]
     predictor = TransformerPredictor(encoder.width, cut.width, [name], layers=layers, width=width, heads=heads)
-    stream = Stream(tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place)
+    stream = Stream(
+        tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place, base=base
+    )
     return Predictive(streams={name: stream}, encoder=encoder, target=target)
 
 
@@ -84,12 +88,20 @@ def frame_prediction(
     predictor_width: Count = 384, predictor_heads: Count = 6,
 ) -> Objective:  # fmt: skip
     """Past frames -> all future frames at once, one answer, mean squared error over pixels (Mathieu et al. 2015,
-    arXiv:1511.05440, eq. 1 with p = 2; a transformer): where the future is several it predicts their mean.
+    arXiv:1511.05440, eq. 1 with p = 2; a transformer, and the change from the last seen frame): where the future is
+    several it predicts their mean.
     """
     corrupt = past(only(encoder, "video"), seen_frames)
     return reconstruction(
-        encoder, "video", corrupt, Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads
-    )
+        encoder, "video", corrupt, Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        base=last_frame(encoder),
+    )  # fmt: skip
+
+
+def last_frame(encoder: TransformerEncoder) -> LastFrame:
+    """What is guessed of a clip's future without learning (SVG has skip connections from this frame in its place)."""
+    cut = encoder.cuts["video"]
+    return LastFrame(cut.channels, cut.patch[0])
 
 
 def frame_prediction_latent(
@@ -111,6 +123,6 @@ def frame_prediction_latent(
     )  # fmt: skip
     stream = LatentStream(
         tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, weight=latent_weight,
+        latent=latent, weight=latent_weight, base=last_frame(encoder),
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)

@@ -32,15 +32,16 @@ class BatchNorm(nn.Module):
             )  # fmt: skip
         axes = [0, *range(2, x.ndim)]
         value = x.float()
+        shape = (-1, *[1] * (x.ndim - 2))
         mean = average(value.mean(axes))
-        variance = average(value.square().mean(axes)) - mean.square()
+        centred = value - mean.view(shape)
+        variance = average(centred.square().mean(axes))  # of centred values: E[x^2] - E[x]^2 cancels
         count = x.numel() // x.shape[1] * processes()
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         # mean and variance carry gradient to the samples of all processes
-        shape = (-1, *[1] * (x.ndim - 2))
-        scaled = (value - mean.view(shape)) * (variance.clamp(min=0) + self.epsilon).rsqrt().view(shape)
+        scaled = centred * (variance + self.epsilon).rsqrt().view(shape)
         if self.weight is not None and self.bias is not None:
             scaled = scaled * self.weight.view(shape) + self.bias.view(shape)
         return scaled.to(x.dtype)

@@ -29,7 +29,9 @@ class TransformerPredictor(nn.Module):
         self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width)
         self.answer = nn.Linear(width, answer_width)
         initialise(self.project)
-        initialise(self.answer)
+        # at first it says next to nothing, so that training begins at the base's own error
+        nn.init.normal_(self.answer.weight, std=0.02)
+        nn.init.zeros_(self.answer.bias)
 
     def forward(
         self, sx: dict[str, Tokens], place: Place, z: Float[Tensor, "B Z"] | None = None

@@ -45,7 +45,7 @@ class Predictive(Objective):
         sy = self.target(tokens)
         terms, energies = {}, []
         for name, stream in self.by_name.items():
-            parts, energy = stream.terms(sx, sy[name], hidden[name], batch.draw)
+            parts, energy = stream.terms(sx, seen[name], sy[name], hidden[name], batch.draw)
             # every sample weighs the same, so the mean over a global batch does not depend on how it is split
             terms |= {name + suffix: part.mean() for suffix, part in parts.items()}
             energies.append(energy.detach())
@@ -60,7 +60,7 @@ class Predictive(Objective):
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
         _, seen, hidden = self.corrupted(batch)
-        return self.compared(self.encoder(seen), self.tokens(batch if answers is None else answers), hidden)
+        return self.compared(self.encoder(seen), seen, self.tokens(batch if answers is None else answers), hidden)
 
     def compares(self, x: str, y: str) -> bool:
         return x != y and {x, y} <= self.by_name.keys()
@@ -70,19 +70,22 @@ class Predictive(Objective):
             return super().energies_between(x, y, batch)
         asked = self.tokens(batch if answers is None else answers, y)
         whole = asked[y].place
-        sx = self.encoder(self.tokens(batch, x))
-        return self.compared(sx, asked, {y: place_of(whole, 0, len(batch.draw.index))})
+        given = self.tokens(batch, x)
+        return self.compared(self.encoder(given), {y: given[x]}, asked, {y: place_of(whole, 0, len(batch.draw.index))})
 
-    def compared(self, sx: dict[str, Tokens], answers: dict[str, Tokens], hidden: dict[str, Place]) -> Tensor:
+    def compared(
+        self, sx: dict[str, Tokens], seen: dict[str, Tokens], answers: dict[str, Tokens], hidden: dict[str, Place]
+    ) -> Float[Tensor, "A B"]:
         """The energies of all pairs, summed over the modalities of which something is hidden."""
         sy = self.target(answers)
-        return torch.stack([self.by_name[name].pairs(sx, sy[name], place) for name, place in hidden.items()]).sum(0)
+        pairs = [self.by_name[name].pairs(sx, seen[name], sy[name], place) for name, place in hidden.items()]
+        return torch.stack(pairs).sum(0)
 
     def predict(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], noise: Noise | None = None
     ) -> dict[str, Tensor]:
         sx = self.encoder(seen)
-        return {name: self.by_name[name].predict(sx, place, noise) for name, place in hidden.items()}
+        return {name: self.by_name[name].predict(sx, seen[name], place, noise) for name, place in hidden.items()}
 
     def tokens(self, batch: Batch, *names: str) -> dict[str, Tokens]:
         """All tokens of some modalities, by default of all; what a sample lacks is padding."""

@@ -16,6 +16,8 @@ BLUE, VERMILLION = "#0072b2", "#d55e00"
 WIDE, SMALL = (460, 225), (270, 160)  # in CSS pixels at full size
 MAX_POINTS = 400  # of one curve; more are averaged
 MAX_LABEL = 18  # characters of a label inside a chart
+LABEL_HEIGHT = 15.5  # CSS pixels of a line of text
+AXES_SHARE = 0.78  # of the height of a chart, about
 
 # Okabe & Ito 2008: told apart by all common forms of colour vision; the dashes tell them apart in grey.
 STYLES: list[dict[str, Any]] = [
@@ -54,6 +56,12 @@ THEME: dict[Any, Any] = {
 }
 
 
+def style(index: int) -> dict[str, Any]:
+    """How the line of this number is drawn: after the first seven the colours come again with other dashes."""
+    turn = index // len(STYLES)
+    return {**STYLES[(index + turn) % len(STYLES)], "color": STYLES[index % len(STYLES)]["color"]}
+
+
 class Curve(NamedTuple):
     """One line of a chart; `measured` marks each point, for values that are measured seldom."""
 
@@ -74,22 +82,23 @@ def curves(
     import matplotlib
 
     with matplotlib.rc_context(THEME):
-        figure, (axes,) = _figure(size)
-        styles = [STYLES[index % len(STYLES)] for index in range(len(lines))]
-        for line, style in zip(lines, styles):
+        height = max(size[1], round(LABEL_HEIGHT * (len(lines) + 1) / AXES_SHARE))  # room for all names
+        figure, (axes,) = _figure((size[0], height))
+        styles = [style(index) for index in range(len(lines))]
+        for line, drawn in zip(lines, styles):
             x, y = thinned(line.x, line.y)
             is_marked = (line.measured and len(x) <= 40) or len(x) == 1
-            shown: dict[str, Any] = style if is_marked else {**style, "marker": ""}
+            shown: dict[str, Any] = drawn if is_marked else {**drawn, "marker": ""}
             axes.plot(x, y, markersize=4, **shown)
-        ends = [(line.label, line.y[-1], style | {"marker": ""}) for line, style in zip(lines, styles)]
+        ends = [(line.label, line.y[-1], drawn | {"marker": ""}) for line, drawn in zip(lines, styles)]
         if level is not None:
-            style = {"color": INK, "linestyle": (0, (2, 2)), "linewidth": 1.0}
-            axes.axhline(level[1], **style)
-            ends.append((level[0], level[1], style))
+            ruled = {"color": INK, "linestyle": (0, (2, 2)), "linewidth": 1.0}
+            axes.axhline(level[1], **ruled)
+            ends.append((level[0], level[1], ruled))
         values = [value for line in lines for value in line.y] + [end[1] for end in ends]
         _ticks(axes, x_label, is_log=is_wide(values))
         if len(ends) > 1:
-            _label_ends(axes, ends, height=size[1])
+            _label_ends(axes, ends, height)
         return _svg(figure, f"{title}. {'; '.join(_described(line) for line in lines)}")
 
 
@@ -187,7 +196,7 @@ def _label_ends(axes: "Axes", ends: list[tuple[str, float, dict[str, Any]]], hei
     """Writes each line's name, after a sample of its dashes, beside its end; names are pushed apart to be readable."""
     from matplotlib.lines import Line2D
 
-    gap = 15.5 / (height * 0.78)  # of a line of text, in heights of the axes
+    gap = LABEL_HEIGHT / (height * AXES_SHARE)  # in heights of the axes
     inside = axes.transData + axes.transAxes.inverted()
     ends = sorted(ends, key=lambda end: end[1])
     heights: list[float] = []

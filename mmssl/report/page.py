@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mmssl.errors import CheckpointError, ConfigError
 from mmssl.report import figures, tables
 from mmssl.report.figures import SMALL, WIDE, Curve
+from mmssl.report.gallery import EMPTY, Exhibit, Gallery, gallery
 from mmssl.report.record import Record, is_finite, read_record
+from mmssl.report.verdict import judge
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+MAX_PAGE_BYTES = 15_000_000  # of a page, with the pictures in it
+NOTES_BYTES = 50_000  # of the sentences about pictures, at most
 MAX_BAD_SAMPLES = 50
+MAX_TERMS_TOGETHER = 4  # terms of the loss in one chart
+MAX_TERMS = 24  # that are drawn at all
+MAX_RATIO = 50  # of the largest term to the smallest that one chart can show
 MAX_WORDS = 6  # for each hidden word of an example
 MASK = re.compile(r"\[MASK\]|<mask>")
 
@@ -23,15 +30,6 @@ NO_TERMS = {
     *("step", "samples_seen", "seconds", "loss", "learning_rate", "gradient_norm"),
     *("samples_per_second", "tokens_per_second", "peak_memory_bytes"),
 }
-
-
-class Finding(NamedTuple):
-    """One sentence of the verdict; `state` is good, warning, bad or plain (not judged)."""
-
-    state: str
-    title: str
-    value: str
-    sentence: str
 
 
 class Panel(NamedTuple):
@@ -75,14 +73,49 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("template.html.j2").render(
-        runs=[_view(record) for record in records],
-        comparison=_comparison(records) if len(records) > 1 else None,
-        number=tables.number,
-        max_bad_samples=MAX_BAD_SAMPLES,
-    )
+    template = environment.get_template("template.html.j2")
+    view = {
+        "runs": [_view(record) for record in records],
+        "comparison": _comparison(records) if len(records) > 1 else None,
+        "number": tables.number,
+        "max_bad_samples": MAX_BAD_SAMPLES,
+        "max_megabytes": MAX_PAGE_BYTES // 10**6,
+    }
+    page = template.render(view)
+    if _hang(view, MAX_PAGE_BYTES - NOTES_BYTES - len(page.encode("utf-8", errors="replace"))):
+        page = template.render(view)
     _write(page.strip() + "\n", out)
     return out
+
+
+def _hang(view: dict[str, Any], room: int) -> bool:
+    """Adds each run's pictures to what the template shows, in at most `room` bytes; whether there is anything to show.
+
+    Runs share the room alike, and what one leaves free is for the next. In a comparison one picture of each is shown
+    twice, so it counts twice.
+    """
+    runs = view["runs"]
+    for number, run in enumerate(runs):
+        share = room // (len(runs) - number)
+        found = gallery(run["record"].folder / "pictures", share if view["comparison"] is None else share // 2)
+        run["gallery"] = found
+        run["notes"] += found.notes
+        room -= sum(one.num_bytes for one in found.exhibits)
+        if view["comparison"] is not None:
+            room -= max((one.num_bytes for one in found.exhibits), default=0)
+    if view["comparison"] is not None:
+        view["comparison"]["pictures"] = _one_of_each([run["gallery"] for run in runs])
+    return any(run["gallery"] != EMPTY for run in runs)
+
+
+def _one_of_each(galleries: list[Gallery]) -> list[Exhibit | None]:
+    """A picture of each run: of the same sample in all, where there is one; None of a run that has none."""
+    names = [{one.name for one in found.exhibits} for found in galleries if found.exhibits]
+    common = set.intersection(*names) if names else set()
+    return [
+        next((one for one in found.exhibits if one.name in common), found.exhibits[0] if found.exhibits else None)
+        for found in galleries
+    ]
 
 
 def _write(page: str, out: Path) -> None:
@@ -103,12 +136,16 @@ def _view(record: Record) -> dict[str, Any]:
     """What the template shows of one run."""
     notes = list(record.notes)
     evaluation = record.evaluation
+    terms = _terms(record)
     return {
         "record": record,
+        "gallery": EMPTY,
         "facts": tables.facts(record),
         "findings": judge(evaluation),
-        "hero": [_loss(record), _panel(record, "energy.gap", "Energy gap", WIDE)],
+        "hero": [_loss(record, terms), _panel(record, "energy.gap", "Energy gap", WIDE)],
         "panels": _panels(record),
+        "terms": [] if _is_readable(record, terms) else [_panel(record, key, key, SMALL) for key in terms[:MAX_TERMS]],
+        "num_terms": len(terms),
         "collapse": [
             _panel(record, "collapse.effective_rank", "Effective rank", WIDE),
             _panel(record, "collapse.std", "Standard deviation of embeddings", WIDE),
@@ -124,6 +161,7 @@ def _view(record: Record) -> dict[str, Any]:
 
 def _comparison(records: list[Record]) -> dict[str, Any]:
     return {
+        "pictures": [],
         "facts": tables.comparison(records),
         "measures": tables.measures(records),
         "differences": tables.differences(records),
@@ -136,48 +174,27 @@ def _comparison(records: list[Record]) -> dict[str, Any]:
     }
 
 
-def judge(evaluation: dict[str, Any]) -> list[Finding]:
-    """The verdict on what was measured: collapse, energies against chance, cross-entropy against its floor."""
-    findings = []
-    verdict, rank = evaluation.get("collapse.verdict"), evaluation.get("collapse.effective_rank")
-    if isinstance(verdict, str):
-        state = {"healthy": "good", "partial": "warning"}.get(verdict, "bad")
-        meaning = {
-            "healthy": "The embeddings of different samples stay apart",
-            "partial": "The embeddings use few of their dimensions",
-            "complete": "The embeddings of different samples are the same",
-        }.get(verdict, "Not a known verdict")
-        findings.append(Finding(state, "Collapse", verdict, f"{meaning}; effective rank {tables.number(rank)}."))
-    if is_finite(auroc := evaluation.get("energy.auroc")):
-        state = "good" if auroc >= 0.9 else "warning" if auroc >= 0.6 else "bad"
-        sentence = f"A compatible pair has the lower energy in {auroc:.1%} of comparisons; chance is 50%."
-        findings.append(Finding(state, "Energy AUROC", f"{auroc:.3f}", sentence))
-    if is_finite(entropy := evaluation.get("text.cross_entropy")):
-        findings.append(_above_floor(entropy, evaluation.get("text.floor")))
-    return findings
-
-
-def _above_floor(entropy: float, floor: Any) -> Finding:
-    title, value = "Masked cross-entropy", f"{entropy:.3f}"
-    if not is_finite(floor) or floor <= 0:
-        return Finding("plain", title, value, "In nats per hidden token; the floor of this data is not known.")
-    ratio = entropy / floor - 1
-    where = f"{ratio:.1%} above" if ratio >= 0 else f"{-ratio:.1%} below"
-    return Finding(
-        "good" if ratio <= 0.05 else "warning", title, value, f"{where} the known floor of {floor:.3f} nats."
-    )
-
-
-def _loss(record: Record) -> Panel:
-    """The training loss, its terms where there are several, the held-out loss, and the floor where one is known."""
+def _terms(record: Record) -> list[str]:
+    """The terms of the loss in the order in which they were logged, where there are several."""
     keys = dict.fromkeys(key for line in record.metrics for key, value in line.items() if is_finite(value))
     terms = [key for key in keys if key not in NO_TERMS and not key.startswith(("heldout.", "energy.", "collapse."))]
+    return terms if len(terms) > 1 else []
+
+
+def _is_readable(record: Record, terms: list[str]) -> bool:
+    """Whether these terms can be read in one chart: they are few, and none is so small that it would be a flat line."""
+    peaks = [max(map(abs, record.series(key)[1])) for key in terms]
+    return len(terms) <= MAX_TERMS_TOGETHER and max(peaks, default=0) <= MAX_RATIO * min(peaks, default=0)
+
+
+def _loss(record: Record, terms: list[str]) -> Panel:
+    """The training loss, its terms where one chart can show them, the held-out loss, and the floor where known."""
     lines = [_curve(record, "loss", "training")]
-    lines += [_curve(record, key, key) for key in terms] if len(terms) > 1 else []
+    lines += [_curve(record, key, key) for key in terms] if _is_readable(record, terms) else []
     lines += [_curve(record, "heldout.loss", "held out", measured=True)]
     drawn = [line for line in lines if line.x]
     floor = record.evaluation.get("text.floor")
-    level = ("floor", floor) if is_finite(floor) and len(terms) <= 1 else None
+    level = ("floor", floor) if is_finite(floor) and not terms else None
     last = ", ".join(f"{line.label} {tables.number(line.y[-1])}" for line in drawn if line.label not in terms)
     caption = f"Last: {last}{_scale(drawn)}." if drawn else "No loss in metrics.jsonl."
     return Panel("Loss", caption, figures.curves(drawn, "step", "Loss", WIDE, level) if drawn else None)

@@ -3,34 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mmssl.report.names import OF_DATA, Measure, measure
 from mmssl.report.record import Record, is_finite
-
-HIGHER, LOWER = 1, -1  # which of two values is the better one; 0 where neither is
-
-# In the order of the table; keys that are not here follow, by their own names.
-NAMES: dict[str, str] = {
-    "text.cross_entropy": "Masked cross-entropy, nats",
-    "text.floor": "Known floor of the cross-entropy, nats",
-    "text.perplexity": "Perplexity",
-    "text.accuracy": "Accuracy on hidden tokens",
-    "text.calibration_error": "Expected calibration error",
-    "energy.auroc": "Energy AUROC",
-    "energy.gap": "Energy gap, in standard deviations of compatible pairs",
-    "knn.accuracy": "kNN accuracy",
-    "probe.accuracy": "Linear probe accuracy",
-    "finetune.accuracy": "Fine-tuning accuracy",
-    "collapse.verdict": "Collapse verdict",
-    "collapse.effective_rank": "Effective rank",
-    "collapse.std": "Standard deviation of embeddings, 1 = isotropic",
-    "collapse.alpha_req": "Slope of the eigenspectrum (α-ReQ)",
-    "collapse.lidar": "LiDAR",
-    "samples_seen": "Samples seen",
-    "seconds": "Training time",
-}
-BEST: dict[str, int] = {
-    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "r1", "r5", "r10"), HIGHER),
-    **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation"), LOWER),
-}
 
 
 class Row(NamedTuple):
@@ -42,6 +16,7 @@ class Row(NamedTuple):
     cells: list[str]
     best: set[int]
     is_baseline: bool  # the same measure on an encoder that was not trained
+    group: str = ""  # the heading that it stands under
 
 
 def number(value: Any) -> str:
@@ -90,41 +65,32 @@ def facts(record: Record) -> list[tuple[str, str]]:
 
 def measures(records: Sequence[Record]) -> list[Row]:
     """Every number of the evaluations, each baseline (`random_init.*`) below what it is the baseline of."""
-    keys = {
+    keys = dict.fromkeys(
         key for record in records for key, value in record.evaluation.items() if not isinstance(value, (list, dict))
-    }
-    names = list(NAMES)
-    families = {name.partition(".")[0]: names.index(name) for name in names}
-
-    def place(key: str) -> tuple[int, str, bool]:
-        trained = key.removeprefix("random_init.")
-        family = families.get(trained.partition(".")[0], len(names))
-        return (names.index(trained) if trained in NAMES else family, trained, trained != key)
-
-    return [_row(key, [record.evaluation.get(key) for record in records]) for key in sorted(keys, key=place)]
+    )
+    found = {key: one for key in keys if not ((one := measure(key)).is_baseline and one.key in OF_DATA)}
+    return [
+        _row(key, found[key], [record.evaluation.get(key) for record in records])
+        for key in sorted(found, key=lambda key: (found[key].order, key))
+    ]
 
 
-def _row(key: str, values: list[Any]) -> Row:
-    trained = key.removeprefix("random_init.")
-    direction = HIGHER if key.startswith("energy.ladder.") else BEST.get(trained.rpartition(".")[2], 0)
+def _row(key: str, one: Measure, values: list[Any]) -> Row:
+    direction = one.direction
     finite = [direction * value for value in values if is_finite(value)]
-    is_contest = direction != 0 and trained == key and len(set(finite)) > 1
-    show = duration if trained == "seconds" else number
+    is_contest = direction != 0 and not one.is_baseline and len(set(finite)) > 1
+    show = duration if one.key == "seconds" else number
     return Row(
-        name=_name(trained),
+        name=one.name,
         key=key,
         direction=direction,
         cells=[show(value) if value is not None else "—" for value in values],
         best={
             i for i, value in enumerate(values) if is_contest and is_finite(value) and direction * value == max(finite)
         },
-        is_baseline=trained != key,
+        is_baseline=one.is_baseline,
+        group=one.group,
     )
-
-
-def _name(key: str) -> str:
-    kind = key.removeprefix("energy.ladder.")
-    return NAMES.get(key, key) if kind == key else f"Energy AUROC, negatives: {kind.replace('_', ' ')}"
 
 
 def comparison(records: Sequence[Record]) -> list[Row]:

@@ -1,9 +1,7 @@
 """Claims about what is said of a text model on held-out text."""
 
 import copy
-from contextlib import nullcontext
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from torch import nn
 
 from evaluate.conftest import build, unreported
 from mmssl.corruption import replace_tokens
-from mmssl.evaluate.heldout import heldout_batches, heldout_metrics
+from mmssl.evaluate.heldout import heldout_batches
 from mmssl.evaluate.text import (
     evaluate_text,
     floor_of,
@@ -158,25 +156,6 @@ def test_an_evaluation_has_a_row_of_random_weights(world):
 def test_without_held_out_text_nothing_is_claimed_of_it(world):
     bare = world.data._replace(heldout=world.data.heldout._replace(paths=(), shapes=()))
     assert word_results(world.trained, world.config, bare) == {}
-    run = SimpleNamespace(
-        objective=world.trained, config=world.config, accelerator=SimpleNamespace(is_main_process=True, device=CPU, autocast=nullcontext)
-    )
-    assert heldout_metrics(run, batches=partial(heldout_batches, bare.heldout, 0, 24)) == {}
-
-
-def test_metrics_while_training_are_those_of_the_held_out_rows(world):
-    accelerator = SimpleNamespace(is_main_process=True, device=CPU, autocast=nullcontext)
-    run = SimpleNamespace(objective=world.trained, config=world.config, accelerator=accelerator)
-    found = heldout_metrics(run, batches=partial(heldout_batches, world.data.heldout, world.config.seed, 24))
-    with torch.no_grad():
-        losses = [
-            (float(world.trained(batch).terms["text"]), len(batch.draw.index))
-            for batch in heldout_batches(world.data.heldout, world.config.seed, 24, CPU)
-        ]
-    count = sum(size for _, size in losses)
-    assert count == min(24, world.data.heldout.size)
-    assert found["heldout.loss"] == pytest.approx(sum(loss * size for loss, size in losses) / count, rel=1e-5)
-    assert found["energy.auroc"] > 0.5
 
 
 def test_held_out_texts_are_its_first_documents(world):

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mmssl.errors import CheckpointError, ConfigError
-from mmssl.report import figures, page, record, tables, write_report
+from mmssl.report import figures, record, tables, write_report
+from mmssl.report.verdict import judge
 
 CONFIG = """\
 task: masked_language
@@ -384,6 +385,39 @@ def test_terms_of_the_loss_are_drawn_where_there_are_several(tmp_path: Path):
     assert "training: from 3 to 0.75, lowest 0.75; invariance: from 1 to 0.25, lowest 0.25; variance: " in html
 
 
+def test_many_terms_of_the_loss_are_drawn_each_on_a_scale_of_its_own(tmp_path: Path):
+    folder = run_folder(tmp_path / "many")
+    names = [f"contrast/text_{number}" for number in range(10)]
+    lines = [{"step": step, "loss": 3.0 / step} | {name: 10.0**-at for at, name in enumerate(names)} for step in (1, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    html = write_report([folder]).read_text()
+    assert 'aria-label="Loss. training: from 3 to 1.5, lowest 1.5"' in html
+    for name in names:
+        assert f"<b>{name}</b>" in html
+        assert f'aria-label="{name}. {name}: from ' in html
+
+
+def test_term_that_would_be_a_flat_line_gets_a_chart_of_its_own(tmp_path: Path):
+    folder = run_folder(tmp_path / "small")
+    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "video": 1.0, "video.z": 0.001}\n')
+    assert 'aria-label="video.z. video.z: from 0.001' in write_report([folder]).read_text()
+
+
+def test_terms_beyond_what_can_be_looked_at_are_said(tmp_path: Path):
+    folder = run_folder(tmp_path / "hundred")
+    line = {"step": 1, "loss": 1.0} | {f"term {number}": 1.0 for number in range(100)}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    html = write_report([folder]).read_text()
+    assert "the first 24 of 100; all are in metrics.jsonl" in html
+    assert "term 23:" in html
+    assert "term 24:" not in html
+
+
+def test_no_two_of_many_lines_are_drawn_alike():
+    styles = [figures.style(index) for index in range(40)]
+    assert len({(one["color"], str(one["linestyle"])) for one in styles}) == 40
+
+
 def test_page_is_the_same_bytes_for_the_same_run(evaluated: Path, html: str, tmp_path: Path):
     assert write_report([evaluated], tmp_path / "again.html").read_text(encoding="utf-8") == html
 
@@ -426,7 +460,7 @@ def test_verdict_judges_by_chance_and_floor(verdict: str, auroc: float, entropy:
         "text.cross_entropy": entropy,
         "text.floor": 1.206,
     }
-    assert [finding.state for finding in page.judge(evaluation)] == states
+    assert [finding.state for finding in judge(evaluation)] == states
 
 
 def is_blank(picture: Path) -> bool:

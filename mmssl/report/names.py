@@ -1,0 +1,139 @@
+"""What the keys of evaluation.json are called, which value is the better one, and in which order they are read."""
+
+import re
+from typing import NamedTuple
+
+HIGHER, LOWER = 1, -1  # which of two values is the better one; 0 where neither is
+
+# In the order of the table; `{}` stands for what the key says there. Keys that are not here follow, by their own names.
+GROUPS: dict[str, dict[str, str]] = {
+    "Words": {
+        "text.cross_entropy": "Masked cross-entropy, nats",
+        "text.floor": "Known floor of the cross-entropy, nats",
+        "text.perplexity": "Perplexity",
+        "text.accuracy": "Accuracy on hidden tokens",
+        "text.calibration_error": "Expected calibration error",
+    },
+    "Energies": {
+        "energy.auroc": "Energy AUROC",
+        "energy.gap": "Energy gap, in standard deviations of compatible pairs",
+        "energy.ladder.{}": "Energy AUROC, negatives: {}",
+    },
+    "Predicted frames": {
+        "video.psnr": "PSNR of one prediction, dB",
+        "video.best_of.{}.psnr": "PSNR of the best of {} predictions, dB",
+        "video.copy_last.psnr": "PSNR of the last seen frame repeated, dB",
+        "video.ssim": "SSIM of one prediction",
+        "video.rank1": "True clip nearest to the prediction",
+    },
+    "Several futures": {
+        "uncertainty.coverage": "Futures covered by the samples",
+        "uncertainty.coverage_of_the_truth": "Futures covered by as many draws from the truth",
+        "uncertainty.precision": "Samples that show a possible future",
+        "uncertainty.total_variation": "Total variation from the true probabilities",
+        "uncertainty.bits": "Information in the latent, bits",
+        "uncertainty.futures": "Possible futures of a clip",
+    },
+    "Retrieval": {
+        "retrieval.candidates": "Candidates to choose from",
+        "retrieval.{}_to_{}.r{}": "{} → {}, R@{}",
+    },
+    "Synchrony": {"sync.auroc": "Synchrony AUROC", "sync.offset_seconds": "Error of the offset, s"},
+    "Labels": {
+        "knn.accuracy": "kNN accuracy",
+        "probe.accuracy": "Linear probe accuracy",
+        "finetune.accuracy": "Fine-tuning accuracy",
+        "labelled.majority_accuracy": "Accuracy of guessing the most frequent class",
+        "labelled.classes": "Classes",
+        "labelled.train": "Labelled samples for training",
+        "labelled.test": "Labelled samples for testing",
+    },
+    "Collapse": {
+        "collapse.verdict": "Collapse verdict",
+        "collapse.effective_rank": "Effective rank",
+        "collapse.std": "Standard deviation of embeddings, 1 = isotropic",
+        "collapse.alpha_req": "Slope of the eigenspectrum (α-ReQ)",
+        "collapse.lidar": "LiDAR",
+    },
+    "Training": {
+        "samples_seen": "Samples seen",
+        "seconds": "Training time",
+        "packing.efficiency": "Share of the tokens that are not padding",
+        "data.missing.{}": "Training samples without {}",
+    },
+}
+NAMES: dict[str, str] = {key: name for group in GROUPS.values() for key, name in group.items()}
+PLACES: dict[str, tuple[int, int]] = {
+    key: (number, place) for number, group in enumerate(GROUPS.values()) for place, key in enumerate(group)
+}
+OTHER = "Other measures"
+PATTERNS = {key: re.compile(re.escape(key).replace(r"\{\}", "(.+)")) for key in NAMES if "{}" in key}
+BEST: dict[str, int] = {
+    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1"), HIGHER),
+    **dict.fromkeys(("r1", "r5", "r10"), HIGHER),
+    **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation", "offset_seconds"), LOWER),
+}
+# Of the data, not of a model: the same whatever was trained, so no row of random weights, and none is the better one.
+OF_DATA = {
+    *("video.copy_last.psnr", "uncertainty.coverage_of_the_truth", "uncertainty.futures", "text.floor"),
+    *("retrieval.candidates", "labelled.majority_accuracy", "labelled.classes", "labelled.train", "labelled.test"),
+}
+
+
+class Measure(NamedTuple):
+    """A key of evaluation.json taken apart: `key` is one of NAMES with `values` for its `{}`, else as it stands.
+
+    `part` is the modality or the part of the objective that was measured alone, "" for the whole model.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    part: str
+    is_baseline: bool  # of random weights
+
+    @property
+    def name(self) -> str:
+        """As it is read."""
+        values = [value.replace("_", " ") for value in self.values]
+        name = NAMES[self.key].format(*values) if self.key in NAMES else self.key
+        name = name[0].upper() + name[1:] if values else name
+        return f"{name} ({self.part})" if self.part else name
+
+    @property
+    def group(self) -> str:
+        """The heading it stands under."""
+        return list(GROUPS)[PLACES[self.key][0]] if self.key in PLACES else OTHER
+
+    @property
+    def direction(self) -> int:
+        """HIGHER, LOWER or 0."""
+        if self.key in OF_DATA:
+            return 0
+        last = self.key.format(*self.values) if self.key in PATTERNS else self.key
+        return HIGHER if self.key == "energy.ladder.{}" else BEST.get(last.rpartition(".")[2], 0)
+
+    @property
+    def order(self) -> tuple[int, str, int, list[tuple[bool, int, str]], bool]:
+        """Its place in the table: the whole model before its parts, a baseline after what it is the baseline of."""
+        group, place = PLACES.get(self.key, (len(GROUPS), 0))
+        values = " ".join(self.values) if self.key in PATTERNS else self.key
+        return group, self.part, place, numbered(values), self.is_baseline
+
+
+def measure(key: str) -> Measure:
+    """A key taken apart: `random_init.`, a part such as `audio.` or `contrast.`, and what was measured."""
+    trained = key.removeprefix("random_init.")
+    part, _, rest = trained.partition(".")
+    for name, whole in (("", trained), (part, rest)):
+        if whole in NAMES and whole not in PATTERNS:
+            return Measure(whole, (), name, trained != key)
+        for pattern, expression in PATTERNS.items():
+            if (match := expression.fullmatch(whole)) is not None:
+                return Measure(pattern, match.groups(), name, trained != key)
+    return Measure(trained, (), "", trained != key)
+
+
+def numbered(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts sample-2 before sample-10."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(part.isdecimal(), int(part) if part.isdecimal() and len(part) < 20 else 0, part) for part in parts]

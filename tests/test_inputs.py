@@ -1,0 +1,135 @@
+"""Decoded samples become what an objective reads: augmented for training, plain for measuring."""
+
+import pytest
+import torch
+from media_runs import media_config
+
+from mmssl.batch import Batch
+from mmssl.errors import ConfigError
+from mmssl.inputs import Inputs
+from mmssl.random import Draw
+from mmssl.spectrogram import LogMel
+
+BOTH = ("image", "audio", "video")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return media_config(tmp_path_factory.mktemp("inputs"), "multimodal")
+
+
+def raw(count: int = 6, first: int = 0, epoch: int = 0) -> Batch:
+    """Samples as a reader gives them; sample n is the same in whatever batch."""
+    views: dict[str, list] = {"image": [], "audio": [], "video": []}
+    for number in range(first, first + count):
+        generator = torch.Generator().manual_seed(number)
+        views["image"].append(torch.randint(256, (3, 16, 16), generator=generator, dtype=torch.uint8))
+        views["video"].append(torch.randint(256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8))
+        views["audio"].append(0.3 * torch.rand(4000, generator=generator) - 0.15)
+    index = torch.arange(first, first + count)
+    return Batch({name: [torch.stack(found)] for name, found in views.items()}, Draw(0, index * 0 + epoch, index))
+
+
+def test_two_views_of_a_picture_differ_and_are_a_function_of_seed_epoch_and_index(config):
+    inputs = Inputs(config, ("image",))
+    first, second = inputs(raw(), num_views=2).views["image"]
+    for row in range(6):
+        assert not torch.equal(first[row], second[row])
+    again = inputs(raw(), num_views=2).views["image"]
+    assert torch.equal(torch.stack(again), torch.stack([first, second]))
+    later = inputs(raw(epoch=1), num_views=2).views["image"]
+    assert not torch.equal(later[0], first)
+    # whatever batch a sample is read in
+    for view, alone in zip((first, second), inputs(raw(2, first=3), num_views=2).views["image"], strict=True):
+        assert torch.equal(alone, view[3:5])
+
+
+def test_a_single_view_is_augmented_for_training_and_plain_for_measuring(config):
+    inputs = Inputs(config, ("image", "video"))
+    plain, trained = inputs(raw()), inputs(raw(), augmented=True)
+    for name in ("image", "video"):
+        expected = (raw().views[name][0].float() / 255 - 0.5) / 0.25
+        torch.testing.assert_close(plain.views[name][0], expected)
+        assert (trained.views[name][0] != plain.views[name][0]).flatten(1).any(1).all()
+        assert len(plain.views[name]) == len(trained.views[name]) == 1
+
+
+def test_pixels_from_black_to_white_become_numbers_from_minus_two_to_two(config):
+    ends = raw()._replace(views={"image": [torch.tensor([0, 255], dtype=torch.uint8).repeat(6, 3, 16, 8)]})
+    (found,) = Inputs(config, ("image",))(ends).views["image"]
+    assert sorted(found.unique().tolist()) == [-2.0, 2.0]
+    (trained,) = Inputs(config, ("image",))(raw(), augmented=True).views["image"]
+    assert trained.abs().max() <= 2.0
+    assert trained.dtype == torch.float32
+
+
+def test_all_frames_of_a_clip_are_changed_alike(config):
+    still = raw()
+    still = still._replace(views={"video": [still.views["video"][0][:, :1].repeat(1, 4, 1, 1, 1)]})
+    (found,) = Inputs(config, ("video",))(still, augmented=True).views["video"]
+    assert torch.equal(found, found[:, :1].expand_as(found))
+
+
+def test_a_sound_becomes_a_spectrogram_of_the_promised_shape_and_is_not_augmented(config):
+    inputs = Inputs(config, ("audio",))
+    (found,) = inputs(raw(), num_views=2, augmented=True).views["audio"]
+    assert found.shape == (6, *inputs.modalities["audio"].size) == (6, 16, 16)  # 2 s / 0.125 s, 16 bands
+    assert torch.equal(found, LogMel(2000, 16, 0.125)(raw().views["audio"][0]))
+
+
+def test_a_modality_that_is_missing_stays_silent(config):
+    batch, present = raw(), torch.tensor([True, False, True, True, False, True])
+    for name in BOTH:
+        batch.views[name][0][~present] = 0
+        batch.views[f"{name}.present"] = [present]
+    found = Inputs(config, BOTH)(batch, num_views=1)
+    silence = found.views["audio"][0][~present]
+    assert torch.equal(silence, torch.full_like(silence, -1.75))
+    assert (found.views["audio"][0][present].flatten(1) > -1.75).any(1).all()
+    assert (found.views["image"][0][~present] == -2).all()  # black; whoever reads it asks `present`
+    for name in BOTH:
+        assert torch.equal(found.present(name), present)
+
+
+def test_grids_are_those_of_the_config(config):
+    inputs = Inputs(config, BOTH)
+    assert {name: (grid.size, grid.channels) for name, grid in inputs.modalities.items()} == {
+        "image": ((16, 16), 3), "audio": ((16, 16), 1), "video": ((4, 16, 16), 3),
+    }  # fmt: skip
+    found = inputs(raw())
+    for name, grid in inputs.modalities.items():
+        assert found.views[name][0].numel() == 6 * grid.channels * torch.tensor(grid.size).prod()
+
+
+def test_only_some_modalities_are_prepared_and_the_others_left_alone(config):
+    inputs = Inputs(config, BOTH)
+    some = inputs.only("audio", "image")
+    assert list(some.modalities) == ["audio", "image"]
+    assert list(inputs.modalities) == list(BOTH)
+    batch = raw()
+    found = some(batch)
+    assert torch.equal(found.views["image"][0], inputs(raw()).views["image"][0])
+    assert torch.equal(found.views["video"][0], raw().views["video"][0])
+    # the batch that was given is not changed
+    assert torch.equal(batch.views["image"][0], raw().views["image"][0])
+
+
+def test_words_stay_as_they_are(config, savanna_vocabulary):
+    inputs = Inputs(config, ("text", "image"), savanna_vocabulary)
+    batch = raw()
+    ids = torch.arange(12).reshape(6, 2)
+    found = inputs(batch._replace(views=batch.views | {"text": [ids]}), num_views=2, augmented=True)
+    assert torch.equal(found.views["text"][0], ids)
+
+
+def test_words_without_a_vocabulary_are_a_config_error(config):
+    with pytest.raises(ConfigError, match=r"text needs a vocabulary; expected data\.source=savanna"):
+        Inputs(config, ("text", "image"))
+
+
+def test_training_batches_are_augmented_as_they_come(config):
+    inputs, device = Inputs(config, ("image",)), torch.device("cpu")
+    stream = inputs.stream(iter([raw(), raw(first=6)]), device, 1)
+    for first, found in zip((0, 6), stream, strict=True):
+        expected = inputs(raw(first=first), augmented=True)
+        assert torch.equal(found.views["image"][0], expected.views["image"][0])
