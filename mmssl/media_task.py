@@ -134,13 +134,14 @@ class MediaTask:
             raise DataError(f"score: candidates of {' and '.join(sorted(kinds))}; expected one kind")
         theirs = kinds.pop()
         given = inputs.only(mine)(batch_of([x], config, (mine,)))
-        answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
-        with torch.no_grad():
-            if len(self.modalities) > 1:
-                energies = comparing(objective, mine, theirs).energies_between(mine, theirs, given, answers)
-            else:
-                energies = objective.energies(given, answers)
-        ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies[0].tolist(), strict=True)]
+        compare = objective.energies
+        if len(self.modalities) > 1:
+            compare = partial(comparing(objective, mine, theirs).energies_between, mine, theirs)
+        ranked = []
+        for path in candidates:  # one by one: an objective compares as many answers as there are questions
+            answer = inputs.only(theirs)(batch_of([path], config, (theirs,)))
+            with torch.no_grad():
+                ranked.append({"y": path, "energy": float(compare(given, answer))})
         show_candidates(sorted(ranked, key=lambda one: one["energy"]), as_json=as_json)
 
     def kind(self, path: str) -> str:

@@ -45,7 +45,10 @@ PAIRS = folders("made/pairs/train", "made/pairs/test", "data.paired={data}/made/
 PLANS = {
     **{name: Plan(IMAGE.format(name), [], *CIFAR) for name in ("simclr", "vicreg", "byol", "mae", "ijepa")},
     "audio_mae": Plan("audio_pretraining_audio_mae_folder", CLIPS, *DIGITS),
-    **{name: Plan(VIDEO.format(name), [], *OBJECTS) for name in ("frame_prediction", "frame_prediction_latent", "vjepa")},
+    **{
+        name: Plan(VIDEO.format(name), [], *OBJECTS)
+        for name in ("frame_prediction", "frame_prediction_latent", "vjepa")
+    },
     "audio_visual_contrastive": Plan("audio_visual_contrastive_folder", [], *PAIRS),
     "audio_visual_jepa": Plan("audio_visual_jepa_folder", [], *PAIRS),
 }
@@ -70,9 +73,8 @@ def run(name: str, arguments: list[str], out: Path) -> str:
         return f"{name}: there already"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (out / f"{name}.log").open("w") as log:
-        code = subprocess.run(
-            [sys.executable, "-m", "mmssl", "pretrain", *arguments], env=environment, stdout=log, stderr=log, check=False
-        ).returncode
+        command = [sys.executable, "-m", "mmssl", "pretrain", *arguments]
+        code = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
     return f"{name}: exit {code}"
 
 

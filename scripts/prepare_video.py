@@ -40,7 +40,8 @@ def windows(boxes: dict[int, np.ndarray], frames: int, width: int, height: int) 
     centres = values[:, :2] + values[:, 2:] / 2
     whole = np.stack([np.interp(np.arange(frames), known, centres[:, axis]) for axis in range(2)], 1)
     padded = np.pad(whole, ((FRAMES // 2, FRAMES // 2), (0, 0)), mode="edge")
-    smooth = np.stack([np.convolve(padded[:, axis], np.ones(FRAMES + 1) / (FRAMES + 1), "valid") for axis in range(2)], 1)
+    mean = np.ones(FRAMES + 1) / (FRAMES + 1)
+    smooth = np.stack([np.convolve(padded[:, axis], mean, "valid") for axis in range(2)], 1)
     corner = np.clip(smooth - side / 2, 0, [width - side, height - side]).round().astype(int)
     return corner, side
 

@@ -1,7 +1,8 @@
 """Collect evaluations of runs, and write the tables of README.md and docs/ from them.
 
-usage: python scripts/tables.py collect METHOD=RUN ...     copies RUN's figures into docs/results/masked_language.json
-       python scripts/tables.py write                      writes the tables between their marks
+usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
+       python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
+       python scripts/tables.py write                                      writes the tables between their marks
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from mmssl.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "docs" / "results" / "masked_language.json"
+RESULTS = ROOT / "docs" / "results"
 KEPT = (
     "text.",
     "energy.",
@@ -21,11 +22,16 @@ KEPT = (
     "probe.",
     "finetune.",
     "labelled.",
+    "video.",
+    "audio.",
+    "uncertainty.",
+    "retrieval.",
     "random_init.",
     "samples_seen",
     "seconds",
 )
-COLUMNS = (  # heading, key, format
+Columns = tuple[tuple[str, str, str], ...]  # heading, key, format
+WORDS: Columns = (
     ("cross-entropy", "text.cross_entropy", "{:.2f}"),
     ("accuracy", "text.accuracy", "{:.1%}"),
     ("energy AUROC", "energy.auroc", "{:.3f}"),
@@ -33,11 +39,35 @@ COLUMNS = (  # heading, key, format
     ("kNN", "knn.accuracy", "{:.1%}"),
     ("probe", "probe.accuracy", "{:.1%}"),
 )
+VIEWS: Columns = (
+    ("energy AUROC", "energy.auroc", "{:.3f}"),
+    ("gap", "energy.gap", "{:.2f}"),
+    ("time reversed", "energy.ladder.time_reversed", "{:.3f}"),
+    ("sound shifted", "energy.ladder.sound_shifted", "{:.3f}"),
+    ("collapse", "collapse.verdict", "{}"),
+    ("rank", "collapse.effective_rank", "{:.1f}"),
+    ("deviation", "collapse.std", "{:.2f}"),
+    ("kNN", "knn.accuracy", "{:.1%}"),
+    ("probe", "probe.accuracy", "{:.1%}"),
+    ("picture to sound R@1", "retrieval.video_to_audio.r1", "{:.0%}"),
+    ("sound to picture R@1", "retrieval.audio_to_video.r1", "{:.0%}"),
+    ("PSNR", "video.psnr", "{:.1f}"),
+    ("best of 16", "video.best_of.16.psnr", "{:.1f}"),
+    ("coverage", "uncertainty.coverage", "{:.0%}"),
+)
+SETS = ("savanna", "folder")
+TEXT = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
 
 
-def collect(pairs: list[str]) -> None:
+def recorded(page: str) -> dict[str, dict]:
+    """The figures of a page."""
+    path = RESULTS / f"{page}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def collect(page: str, pairs: list[str]) -> None:
     """Copy the figures of evaluated runs, with their config's size and hardware."""
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found = recorded(page)
     for pair in pairs:
         method, run = pair.split("=", 1)
         evaluation = json.loads((Path(run) / "evaluation.json").read_text())
@@ -49,7 +79,7 @@ def collect(pairs: list[str]) -> None:
             "hardware": environment["hardware"],
             "versions": environment["versions"],
         }
-    RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    (RESULTS / f"{page}.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def cell(figures: dict, key: str, shape: str) -> str:
@@ -60,29 +90,58 @@ def cell(figures: dict, key: str, shape: str) -> str:
     return shape.format(figures[key]) + ("" if random is None else f" ({shape.format(random)})")
 
 
-def table() -> str:
-    """All methods with what they are and what was measured."""
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def said(method: str) -> str:
+    """The first sentence of a method's docstring."""
+    return re.sub(r"\s+", " ", (METHODS[method].__doc__ or "").split("\n\n")[0]).strip()
+
+
+def table(rows: list[tuple[str, dict]], columns: Columns) -> str:
+    """Methods with what they are and what was measured; a column that no row fills is left out."""
+    columns = tuple(column for column in columns if any(column[1] in figures for _, figures in rows))
     lines = [
-        "| method | what it is | " + " | ".join(name for name, _, _ in COLUMNS) + " |",
-        "|---|---|" + "---|" * len(COLUMNS),
+        "| method | what it is | " + " | ".join(name for name, _, _ in columns) + " |",
+        "|---|---|" + "---|" * len(columns),
     ]
-    for name, method in METHODS.items():
-        said = re.sub(r"\s+", " ", (method.__doc__ or "").split("\n\n")[0]).strip()
-        cells = [cell(found.get(name, {}), key, shape) for _, key, shape in COLUMNS]
-        lines.append(f"| `{name}` | {said} | " + " | ".join(cells) + " |")
+    for name, figures in rows:
+        cells = [cell(figures, key, shape) for _, key, shape in columns]
+        lines.append(f"| `{name}` | {said(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def tables() -> dict[str, str]:
+    """Every table by its mark."""
+    words, first = recorded("masked_language"), recorded("first_way")
+    others = [name for name in METHODS if name not in TEXT]
+    found = {"words": table([(name, words.get(name, {})) for name in TEXT], WORDS)}
+    for kind in SETS:
+        rows = [(name, first.get(f"{name}-{kind}", {})) for name in others]
+        found[kind] = table([row for row in rows if row[1]], VIEWS)
+    return found
+
+
+def marked(text: str, found: dict[str, str]) -> str:
+    """A page with the tables between its marks as they would be written now."""
+    for mark, content in found.items():
+        begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        if begin in text:
+            text = f"{text.split(begin)[0]}{begin}\n{content}\n{end}{text.split(end)[1]}"
+    return text
+
+
+PAGES = (ROOT / "README.md", RESULTS / "masked_language.md", RESULTS / "first_way.md")
+
+
 def write() -> None:
-    """Put the table between the marks of each page."""
-    for page in (ROOT / "README.md", ROOT / "docs" / "results" / "masked_language.md"):
-        text = page.read_text()
-        before, after = text.split("<!-- methods -->")[0], text.split("<!-- /methods -->")[1]
-        page.write_text(f"{before}<!-- methods -->\n{table()}\n<!-- /methods -->{after}")
+    """Put the tables between the marks of each page."""
+    for page in PAGES:
+        page.write_text(marked(page.read_text(), tables()))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in ("collect", "write"):
-        sys.exit(__doc__)
-    collect(sys.argv[2:]) if sys.argv[1] == "collect" else write()
+    match sys.argv[1:]:
+        case ["collect", page, *pairs]:
+            collect(page, pairs)
+        case ["write"]:
+            write()
+        case _:
+            sys.exit(__doc__)

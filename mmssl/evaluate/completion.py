@@ -52,7 +52,9 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
         return {}
     objective.eval()
     tokens, seen, hidden = part.corrupted(batch)
-    noises = [noise_of(batch, number) for number in range(samples)] or [None]
+    # without a latent variable there is one answer only
+    several = any(stream.has_latent for stream in part.by_name.values())
+    noises = [noise_of(batch, number) for number in range(samples if several else 0)] or [None]
     predictions = [part.predict(seen, hidden, noise) for noise in noises]
     found = {}
     for name, place in hidden.items():

@@ -30,6 +30,8 @@ from mmssl.tokens import without
 PAIRED = 128  # held-out samples whose energies are compared, at most
 CANDIDATES = 100  # among which the right one is looked for
 AT_ONCE = 64  # samples whose features are computed together
+# whatever the weights are
+OF_THE_DATA = ("energy_histogram", "candidates", "text.floor", "copy_last.psnr", "of_the_truth", "uncertainty.futures")
 Negative = Callable[[Batch], Batch]
 Negatives = dict[str, tuple[str, Negative]]  # kind -> the modality that it changes, and how
 
@@ -166,7 +168,7 @@ def evaluate_media(
 
 def is_baseline(key: str) -> bool:
     """Whether random weights have this measure, too."""
-    return not key.endswith(("energy_histogram", "retrieval.candidates", "text.floor"))
+    return not key.endswith(OF_THE_DATA)
 
 
 def about_labels(labelled: LabelledMedia) -> dict[str, Any]:

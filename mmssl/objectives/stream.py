@@ -30,6 +30,7 @@ class Stream(nn.Module):
     The prediction is the predictor's answer plus `base(seen, hidden)`, what is guessed without any learning.
     """
 
+    has_latent = False  # whether there is more than one answer
     tokenize: Tokenize
     corrupt: Corruption
     energy: Energy
@@ -65,6 +66,8 @@ class LatentStream(Stream):
     """A stream whose predictor is told z: F(x, y) = energy of the prediction with z ~ q(z | x, y) + weight * KL(q ||
     p(z | x)).
     """
+
+    has_latent = True
 
     def __init__(self, *, latent: GaussianLatent, weight: float, **stream: Any) -> None:
         super().__init__(**stream)

@@ -40,15 +40,14 @@ def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[P
 
 def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
     """A sheet of spectrograms, the sound as it was heard through them, and the prediction as a sound."""
-    hidden = one.is_hidden[row]
-    views = [spectrogram_picture(one.original[row], hidden)]
-    views += [spectrogram_picture(view[row]) for view in (*one.samples, one.original)]
-    titles = ["seen", *numbered(len(one.samples)), "hidden: the truth"]
-    save_png(sheet([views], titles), target := path.with_suffix(".png"))
+    hidden, rate = one.is_hidden[row], inputs.config.audio.rate_hz
+    views = [spectrogram_picture(one.original[row], hidden, zoom=2)]
+    views += [spectrogram_picture(view[row], zoom=2) for view in (one.samples[0], one.original)]
+    save_png(sheet([views], ["seen", "predicted", "hidden: the truth"]), target := path.with_suffix(".png"))
     written = [target]
     for suffix, view in (("predicted", one.samples[0]), ("truth", one.original)):
-        save_wav(inputs.log_mel.to_waveform(view[row : row + 1])[0], target := path.with_name(f"{path.name}-{suffix}.wav"),
-                 inputs.config.audio.rate_hz)  # fmt: skip
+        sound = inputs.log_mel.to_waveform(view[row : row + 1])[0]
+        save_wav(sound, target := path.with_name(f"{path.name}-{suffix}.wav"), rate)
         written.append(target)
     return written
 
@@ -107,7 +106,7 @@ def masked_views(objective: Objective, batch: Batch) -> dict[str, Tensor]:
     found = {}
     for part in objective.each().values():
         try:
-            tokens, seen, hidden = part.corrupted(batch)
+            tokens, seen, _ = part.corrupted(batch)
         except ConfigError:
             continue  # a joint embedding hides nothing
         cuts: dict[str, Cut] = part.encoder.cuts  # type: ignore[assignment]

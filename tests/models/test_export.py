@@ -6,22 +6,26 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from mmssl.errors import ConfigError
 from mmssl.evaluate.words import log_probabilities
 from mmssl.methods import METHODS
+from mmssl.modalities.grids import Grid
+from mmssl.modalities.image import decode_image
 from mmssl.modalities.text import tokenize
 from mmssl.models import ENCODERS
 from mmssl.models.encoder import TOKENIZER_KINDS, VocabularyHead
-from mmssl.models.export import export_text
+from mmssl.models.export import export_encoder, export_text
 
 STOCK = ("bert", "roberta", "xlm_roberta", "modernbert")
 TINY = {"layers": 2, "width": 32, "heads": 4, "intermediate": 64, "dropout": 0.1, "max_positions": 64}
 MASKED = "The lion chases the [MASK] in the savanna."
-USER = """
+WITHOUT_MMSSL = """
 import json, sys, warnings
 
 class NoMmssl:
@@ -35,12 +39,15 @@ try:
     raise SystemExit("mmssl could be imported")
 except ImportError:
     pass
-warnings.simplefilter("ignore")
 import torch
-from safetensors.torch import save_file
-from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+from safetensors.torch import load_file, save_file
 
 torch.set_num_threads(1)
+"""
+USER = """
+warnings.simplefilter("ignore")
+from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+
 texts, masked, found = json.loads(sys.argv[1]), sys.argv[2], {}
 for name in sys.argv[3:]:
     model, tokenizer = AutoModelForMaskedLM.from_pretrained(name).eval(), AutoTokenizer.from_pretrained(name)
@@ -61,6 +68,44 @@ print(json.dumps(found))
 """
 
 
+GRIDS = {  # not square where that is allowed, so that a swapped axis shows
+    "image": Grid("image", (24, 24), 3), "audio": Grid("audio", (24, 16), 1), "video": Grid("video", (6, 24, 16), 3),
+}  # fmt: skip
+VIT = {"layers": 2, "width": 32, "heads": 4, "intermediate": 48, "patch": 8, "audio_patch": (4, 8), "frames": 2}
+SHAPES = {"image": (2, 3, 24, 24), "audio": (2, 24, 16), "video": (2, 6, 3, 24, 16)}
+RESNETS = {"basic": {}, "bottleneck": {"bottleneck": True}}
+MEDIA = {"image": "ViTModel", "audio": "ViTModel", "video": "VivitModel", **dict.fromkeys(RESNETS, "ResNetModel")}
+MEDIA_USER = """
+import numpy
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel
+
+found = {}
+for name in sys.argv[1:]:
+    model, loaded = AutoModel.from_pretrained(name, output_loading_info=True)
+    with torch.no_grad():
+        output = model.eval()(pixel_values=load_file(f"{name}/view.safetensors")["view"])
+    tensors = {"hidden": output.last_hidden_state, "pooled": output.pooler_output}
+    if name == "image":
+        picture = Image.open("picture.png")
+        tensors["pixels"] = AutoImageProcessor.from_pretrained(name)(picture, return_tensors="pt")["pixel_values"]
+    save_file({key: value.contiguous() for key, value in tensors.items()}, f"{name}/stock.safetensors")
+    found[name] = {"class": type(model).__name__, "odd": [len(loaded[key]) for key in sorted(loaded)]}
+print(json.dumps(found))
+"""
+
+
+def without_mmssl(code: str, folder, *arguments: str) -> dict:
+    """What the code prints in a process that cannot import mmssl."""
+    command = [sys.executable, "-c", WITHOUT_MMSSL + code, *arguments]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "newly initialized" not in done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
 def exported(vocabularies, texts, tmp_path_factory):
     """(encoder, vocabulary, folder, what a process without mmssl found) of each stock encoder."""
@@ -75,12 +120,7 @@ def exported(vocabularies, texts, tmp_path_factory):
                 weight.mul_(4 if weight.ndim == 2 else 1)
         export_text(encoder, words, folder / name)
         made[name] = encoder, words
-    command = [sys.executable, "-c", USER, json.dumps(texts[:4]), MASKED, *STOCK]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = without_mmssl(USER, folder, json.dumps(texts[:4]), MASKED, *STOCK)
     return {name: (*made[name], folder / name, found[name]) for name in STOCK}
 
 
@@ -147,4 +187,102 @@ def test_the_window_network_has_no_stock_class(vocabularies, tmp_path):
     words = vocabularies["word"]
     with pytest.raises(ConfigError, match=r"WindowEncoder has no stock class"):
         export_text(ENCODERS["window"](words), words, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def sharpened(encoder):
+    """With larger weights, and statistics and positions of its own, so that differences show."""
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.mul_(2 if weight.ndim >= 2 else 1)
+            weight.add_(0.1 * torch.randn_like(weight) if weight.ndim == 1 else 0)
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def exported_media(tmp_path_factory):
+    """(encoder, view, folder, what a process without mmssl found) of each encoder of media."""
+    folder = tmp_path_factory.mktemp("media")
+    made = {}
+    generator = torch.Generator().manual_seed(0)
+    picture = np.random.default_rng(0).integers(0, 255, (32, 40, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(folder / "picture.png")
+    for name in MEDIA:
+        torch.manual_seed(0)
+        if name in RESNETS:
+            view = torch.randn(2, 3, 64, 64, generator=generator)
+            modalities = {"image": Grid("image", (64, 64), 3)}
+            encoder = ENCODERS["resnet"](modalities, widths=[8, 16], depths=[1, 2], **RESNETS[name])
+            tokens_of(encoder.train(), "image", view)  # running statistics
+        else:
+            view = torch.randn(SHAPES[name], generator=generator)
+            encoder = sharpened(ENCODERS["vit"]({name: GRIDS[name]}, **VIT))
+        export_encoder(encoder, folder / name)
+        save_file({"view": view[:, None] if name == "audio" else view}, folder / name / "view.safetensors")
+        made[name] = encoder.eval(), view
+    found = without_mmssl(MEDIA_USER, folder, *MEDIA)
+    return {name: (*made[name], folder / name, found[name]) for name in MEDIA}
+
+
+def tokens_of(encoder, name: str, view: torch.Tensor) -> torch.Tensor:
+    """Our embeddings of a whole view."""
+    with torch.no_grad():
+        return encoder({name: encoder.cuts[name].tokenize([view])})[name].value
+
+
+@pytest.mark.parametrize("name", MEDIA)
+def test_a_process_without_mmssl_gets_the_same_tokens(name, exported_media):
+    encoder, view, folder, found = exported_media[name]
+    assert found["class"] == MEDIA[name]
+    assert not any(found["odd"])  # no weight is missing, none is left over
+    hidden = load_file(folder / "stock.safetensors")["hidden"]
+    hidden = hidden.flatten(2).mT if name in RESNETS else hidden[:, 1:]
+    ours = tokens_of(encoder, "image" if name in RESNETS else name, view)
+    torch.testing.assert_close(hidden, ours, atol=1e-5, rtol=1e-5)
+    # the control: weights that are a little off are not within that distance
+    changed = copy.deepcopy(encoder)
+    with torch.no_grad():
+        for weight in changed.parameters():
+            weight.add_(torch.randn_like(weight), alpha=1e-2)
+    assert float((hidden - tokens_of(changed, "image" if name in RESNETS else name, view)).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_pooler_hands_on_the_class_token(name, exported_media):
+    stock = load_file(exported_media[name][2] / "stock.safetensors")
+    torch.testing.assert_close(stock["pooled"], stock["hidden"][:, 0])
+
+
+def test_the_image_processor_reads_a_picture_as_we_do(exported_media):
+    folder = exported_media["image"][2]
+    found = load_file(folder / "stock.safetensors")["pixels"]
+    ours = (torch.from_numpy(decode_image(folder.parent / "picture.png", 24)).float() / 255 - 0.5) / 0.25
+    assert found.shape == (1, 3, 24, 24)
+    # other code resizes, with other rounding
+    assert float((found[0] - ours).abs().mean()) < 0.05
+    assert float((found[0] - ours.flip(2)).abs().mean()) > 0.2
+
+
+def test_the_encoder_itself_is_left_as_it_was(tmp_path):
+    encoder = ENCODERS["vit"]({"image": GRIDS["image"]}, **VIT)
+    view = torch.randn(SHAPES["image"])
+    before = tokens_of(encoder, "image", view)
+    export_encoder(encoder, tmp_path)
+    assert torch.equal(tokens_of(encoder, "image", view), before)
+
+
+def test_what_no_stock_class_computes_is_refused(vocabularies, tmp_path):
+    words = vocabularies["word"]
+    small = ENCODERS["resnet"]({"image": GRIDS["image"]}, widths=[8, 16], depths=[1, 1], small_stem=True)
+    refusals = {
+        r"encoder\.small_stem has a convolution of 3 x 3.*expected a run with encoder\.small_stem=false": small,
+        r"an encoder of video, audio has no stock class.*expected one of image, audio or video alone": ENCODERS["vit"](
+            {name: GRIDS[name] for name in ("video", "audio")}, **VIT, fused=True
+        ),
+        "an encoder of text has no stock class": ENCODERS["vit"]({"text": words}, **VIT),
+        "WindowEncoder has no stock class": ENCODERS["window"](words),
+    }
+    for message, encoder in refusals.items():
+        with pytest.raises(ConfigError, match=message):
+            export_encoder(encoder, tmp_path)
     assert not list(tmp_path.iterdir())

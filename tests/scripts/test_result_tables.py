@@ -3,12 +3,14 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 from mmssl.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 
 
-def tables():
+def script():
     spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
     assert spec is not None
     assert spec.loader is not None
@@ -17,13 +19,27 @@ def tables():
     return module
 
 
-def test_the_pages_hold_the_table_as_it_would_be_written_now():
-    table = tables().table()
-    for page in ("README.md", "docs/results/masked_language.md"):
-        assert f"<!-- methods -->\n{table}\n<!-- /methods -->" in (ROOT / page).read_text()
+def test_the_pages_hold_the_tables_as_they_would_be_written_now():
+    tables = script()
+    found = tables.tables()
+    for page in tables.PAGES:
+        assert tables.marked(page.read_text(), found) == page.read_text()
+    assert all(f"<!-- {mark} -->" in (ROOT / "README.md").read_text() for mark in ("words", "savanna", "folder"))
 
 
 def test_every_method_has_a_row_with_measured_figures():
-    rows = {line.split("`")[1]: line for line in tables().table().splitlines() if line.startswith("| `")}
-    assert set(rows) == set(METHODS)
-    assert all(any(letter.isdigit() for letter in row.split("|")[4]) for row in rows.values())
+    found = script().tables()
+    rows = {
+        kind: {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
+        for kind, table in found.items()
+    }
+    assert {*rows["words"], *rows["savanna"]} == set(METHODS)
+    assert all(any(letter.isdigit() for letter in row.split("|", 3)[3]) for of in rows.values() for row in of.values())
+
+
+@pytest.mark.parametrize("kind", ["savanna", "folder"])
+def test_every_row_of_features_stands_beside_random_weights(kind):
+    figures = script().recorded("first_way")
+    runs = {name: found for name, found in figures.items() if name.endswith(kind)}
+    assert runs
+    assert all("random_init.energy.auroc" in found for found in runs.values())

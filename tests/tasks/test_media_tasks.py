@@ -96,8 +96,8 @@ def test_pictures_are_drawn_where_the_method_predicts_pixels(finished):
 
 
 def test_run_again_on_the_same_folder_it_finishes_without_a_step(finished, capsys, monkeypatch):
-    task, run = finished
-    monkeypatch.setattr(f"mmssl.media_task.evaluate_media", lambda *arguments: {"energy.auroc": 0.5})
+    _, run = finished
+    monkeypatch.setattr("mmssl.media_task.evaluate_media", lambda *arguments: {"energy.auroc": 0.5})
     monkeypatch.setattr("mmssl.media_task.write_report", lambda runs: "not written")
     before, results = restore(run), evaluation(run)
     assert call("pretrain", run / "config.yaml") == 0
@@ -112,7 +112,7 @@ def test_run_again_on_the_same_folder_it_finishes_without_a_step(finished, capsy
 
 
 def test_evaluate_says_what_was_said_at_the_end_of_training(finished, capsys):
-    task, run = finished
+    _, run = finished
     before = evaluation(run)
     (run / "evaluation.json").unlink()
     assert call("evaluate", run) == 0
@@ -154,7 +154,7 @@ def test_predict_of_what_cannot_be_read_is_one_line(finished, files, tmp_path, c
 def test_embed_writes_the_features_of_a_folder(finished, files, tmp_path):
     task, run = finished
     if task == "multimodal":
-        pytest.skip("needs captions: see the test below")
+        pytest.skip("it needs captions, which the built-in world has only")
     suffix = Path(FILES[task]).suffix
     for number, name in enumerate("abc"):
         label = tmp_path / "data" / ("first" if number < 2 else "second")
@@ -170,8 +170,8 @@ def test_embed_writes_the_features_of_a_folder(finished, files, tmp_path):
 
 
 def test_embed_writes_the_features_of_the_built_in_world(finished, tmp_path):
-    task, run = finished
-    assert call("embed", run, "savanna", "--out", tmp_path / "features.parquet", "data.samples=5") in (0, 4)
+    _, run = finished
+    assert call("embed", run, "savanna", "--out", tmp_path / "features.parquet", "data.samples=5") == 0
     table = pyarrow.parquet.read_table(tmp_path / "features.parquet").to_pydict()
     assert len(table["path"]) == 5
 
@@ -198,8 +198,9 @@ def test_data_shows_what_the_model_will_see_and_makes_no_run(finished, tmp_path,
     assert call("data", config, f"run={tmp_path / 'run'}", "--out", tmp_path / "sheet") == 0
     drawn = {path.stem: path for path in (tmp_path / "sheet").iterdir()}
     assert drawn.keys() == {*MODALITIES[task]} - {"text"}
+    printed = capsys.readouterr().out
     for path in drawn.values():
-        assert str(path) in capsys.readouterr().out or True
+        assert str(path) in printed
         with Image.open(path) as image:
             assert image.width > image.height / 6
     assert not (tmp_path / "run").exists()
