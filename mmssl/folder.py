@@ -81,6 +81,22 @@ def write_synced(path: Path, chunks: list[bytes] | Iterator[bytes]) -> None:
         os.fsync(file.fileno())
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """A file, whole or not at all, in a folder that is made if it is missing; CheckpointError where it cannot be
+    written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; expected a file that can be written") from error
+
+
 def sync_directory(path: Path) -> None:
     """Returns when the names in a directory (created, renamed, removed) are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

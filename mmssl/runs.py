@@ -18,7 +18,7 @@ import torch
 from mmssl.checkpoint import Restored, restore
 from mmssl.config import Config, differences, dump, flat, load_config, packaged
 from mmssl.errors import CheckpointError, ConfigError
-from mmssl.folder import lock
+from mmssl.folder import lock, write_whole
 
 PACKAGES = ("mmssl", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "safetensors")
 # what may change between two starts of a run without changing what is trained
@@ -54,7 +54,7 @@ def open_folder(config: Config, *, changed: Sequence[str] = ()) -> Iterator[Path
         if int(os.environ.get("RANK", 0)) == 0:
             stack.enter_context(lock(folder))
             agree(config, folder, changed)
-            write_whole(folder / "config.yaml", dump(config))
+            write_whole(folder / "config.yaml", dump(config).encode())
             write_json(folder / "environment.json", environment())
         yield folder
 
@@ -100,18 +100,7 @@ def record_bad(folder: Path, report: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """A JSON file, whole or not at all; CheckpointError where it cannot be written."""
-    write_whole(path, json.dumps(content, indent=1, default=str))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file, whole or not at all; CheckpointError where it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}; expected a file that can be written") from error
+    write_whole(path, json.dumps(content, indent=1, default=str).encode())
 
 
 def task_of(config: Config) -> ModuleType:

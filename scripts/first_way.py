@@ -46,9 +46,10 @@ PLANS = {
     **{name: Plan(IMAGE.format(name), [], *CIFAR) for name in ("simclr", "vicreg", "byol", "mae", "ijepa")},
     "audio_mae": Plan("audio_pretraining_audio_mae_folder", CLIPS, *DIGITS),
     **{
-        name: Plan(VIDEO.format(name), [], *OBJECTS)
-        for name in ("frame_prediction", "frame_prediction_latent", "vjepa")
+        name: Plan(VIDEO.format(name), ["video.size=24"], *OBJECTS)
+        for name in ("frame_prediction", "frame_prediction_latent")
     },
+    "vjepa": Plan(VIDEO.format("vjepa"), [], *OBJECTS),
     "audio_visual_contrastive": Plan("audio_visual_contrastive_folder", [], *PAIRS),
     "audio_visual_jepa": Plan("audio_visual_jepa_folder", [], *PAIRS),
 }

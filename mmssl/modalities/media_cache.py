@@ -22,11 +22,12 @@ from jaxtyping import Int
 from PIL import Image
 
 from mmssl.errors import CheckpointError, DataError
+from mmssl.folder import write_whole
 from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.media_files import limit
 from mmssl.modalities.media_samples import Decoding, FileSamples, Values, WorldSamples, samples_at
 from mmssl.random import hashed
-from mmssl.runs import record_bad, write_whole
+from mmssl.runs import record_bad
 
 LAYOUT = 1  # of the stored samples: part of the name by which they are found again
 ATTEMPTS = 8  # samples tried in place of a bad one
@@ -134,7 +135,7 @@ def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path)
             file[index] = file[taken[index]]
     for file in files.values():
         file.flush()
-    write_whole(folder / "replaced.json", json.dumps({"taken": list(taken.items()), "bad": reports}))
+    write_whole(folder / "replaced.json", json.dumps({"taken": list(taken.items()), "bad": reports}).encode())
 
 
 def no_replacement(samples: Samples, report: dict) -> DataError:

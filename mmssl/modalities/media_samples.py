@@ -16,13 +16,13 @@ from jaxtyping import Bool, Int
 
 from mmssl.config import Config
 from mmssl.errors import ConfigError
+from mmssl.folder import write_whole
 from mmssl.modalities.audio import decode_audio
 from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.image import decode_image
 from mmssl.modalities.media_files import MediaFile, Sample, write_samples
 from mmssl.modalities.video import decode_clips
 from mmssl.random import hashed
-from mmssl.runs import write_whole
 
 TEXT_LENGTH = 24  # tokens of a caption of the built-in world, first and last included
 LOUDEST = 32767  # sound is stored in 16 bits
@@ -267,5 +267,5 @@ def world_table(seed: int, count: int, decoding: Decoding, cache: Path) -> Path:
         raise ConfigError(f"data.source savanna: {error}") from error
     path = cache / f"samples-{hashed(LAYOUT, 'savanna', seed, count, *looks):016x}.json"
     if not path.exists():
-        write_whole(path, json.dumps({"savanna": [seed, count], "looks": looks}))
+        write_whole(path, json.dumps({"savanna": [seed, count], "looks": looks}).encode())
     return path

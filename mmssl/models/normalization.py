@@ -27,9 +27,8 @@ class BatchNorm(nn.Module):
         if self.training:
             self.num_batches_tracked += 1
         if processes() == 1 or not self.training:
-            return batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.epsilon
-            )  # fmt: skip
+            statistics = self.running_mean, self.running_var
+            return batch_norm(x, *statistics, self.weight, self.bias, self.training, self.momentum, self.epsilon)
         axes = [0, *range(2, x.ndim)]
         value = x.float()
         shape = (-1, *[1] * (x.ndim - 2))

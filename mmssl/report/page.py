@@ -1,12 +1,11 @@
 """Writes the page: the findings first, then the curves and tables that they rest on."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmssl.errors import CheckpointError, ConfigError
+from mmssl.errors import ConfigError
 from mmssl.report import figures, tables
 from mmssl.report.figures import SMALL, WIDE, Curve
 from mmssl.report.gallery import EMPTY, Exhibit, Gallery, gallery
@@ -84,7 +83,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     page = template.render(view)
     if _hang(view, MAX_PAGE_BYTES - NOTES_BYTES - len(page.encode("utf-8", errors="replace"))):
         page = template.render(view)
-    _write(page.strip() + "\n", out)
+    write_whole(out, (page.strip() + "\n").encode("utf-8", errors="replace"))
     return out
 
 
@@ -116,20 +115,6 @@ def _one_of_each(galleries: list[Gallery]) -> list[Exhibit | None]:
         next((one for one in found.exhibits if one.name in common), found.exhibits[0] if found.exhibits else None)
         for found in galleries
     ]
-
-
-def _write(page: str, out: Path) -> None:
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(page.encode("utf-8", errors="replace"))
-        os.replace(partial, out)
-    except OSError as error:
-        if partial.is_file():
-            partial.unlink()
-        raise CheckpointError(
-            f"cannot write the report {out}: {error.strerror}; expected a folder to write in"
-        ) from error
 
 
 def _view(record: Record) -> dict[str, Any]:

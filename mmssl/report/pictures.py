@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mmssl.errors import CheckpointError
+from mmssl.folder import write_whole
 from mmssl.report.figures import BLUE, INK, VERMILLION
 from mmssl.spectrogram import DEVIATION_DECIBELS, FLOOR_DECIBELS, MEAN_DECIBELS
 
@@ -117,7 +117,7 @@ def save_png(image: Image.Image, path: Path) -> None:
     """A picture; CheckpointError where it cannot be written."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, fps: int | float) -> None:
@@ -131,7 +131,7 @@ def save_gif(frames: Sequence[Image.Image], path: Path, fps: int | float) -> Non
     buffer = io.BytesIO()
     duration = max(20, 10 * round(100 / fps))
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=duration, loop=0, disposal=1)
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def save_mp4(frames: Sequence[Image.Image], path: Path, fps: int | float) -> None:
@@ -149,7 +149,7 @@ def save_mp4(frames: Sequence[Image.Image], path: Path, fps: int | float) -> Non
             even.paste(frame)
             container.mux(stream.encode(av.VideoFrame.from_image(even)))
         container.mux(stream.encode())
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def save_wav(waveform: Float[Tensor, " T"], path: Path, rate_hz: int) -> None:
@@ -159,7 +159,7 @@ def save_wav(waveform: Float[Tensor, " T"], path: Path, rate_hz: int) -> None:
     buffer = io.BytesIO()
     samples = waveform.detach().cpu().float().nan_to_num(0.0).clamp(-1, 1).numpy()
     soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def data_uri(path: Path) -> str:
@@ -214,17 +214,3 @@ def _outline(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], outline:
         end = min(y + on, bottom) - 1
         draw.rectangle((left, y, left + FRAME - 1, end), fill=outline.colour)
         draw.rectangle((right - FRAME, y, right - 1, end), fill=outline.colour)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}; expected a file that can be written") from error
