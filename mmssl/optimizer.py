@@ -66,5 +66,10 @@ def set_state(optimizer: torch.optim.Optimizer, names: dict[int, str], tensors: 
     weights = {names[id(weight)]: weight for group in optimizer.param_groups for weight in group["params"]}
     for key, value in tensors.items():
         name, slot = key.rsplit("/", 1)
-        # AdamW keeps its step count on the CPU unless it is fused on the parameter's device
-        optimizer.state[weights[name]][slot] = value.to(weights[name].device)
+        weight = weights[name]
+        # AdamW keeps its step count on the CPU unless it is fused on the parameter's device; a fused step pairs numbers
+        # by their order in memory, so a moment must lie as its weight does
+        placed = value.to(weight.device)
+        optimizer.state[weight][slot] = (
+            torch.empty_like(weight).copy_(placed) if value.shape == weight.shape else placed
+        )

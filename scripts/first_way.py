@@ -46,7 +46,7 @@ PLANS = {
     **{name: Plan(IMAGE.format(name), [], *CIFAR) for name in ("simclr", "vicreg", "byol", "mae", "ijepa")},
     "audio_mae": Plan("audio_pretraining_audio_mae_folder", CLIPS, *DIGITS),
     **{
-        name: Plan(VIDEO.format(name), ["video.size=24"], *OBJECTS)
+        name: Plan(VIDEO.format(name), ["video.size=16"], *OBJECTS)
         for name in ("frame_prediction", "frame_prediction_latent")
     },
     "vjepa": Plan(VIDEO.format("vjepa"), [], *OBJECTS),
@@ -58,7 +58,8 @@ PLANS = {
 def commands(out: Path, data: Path | None, seconds: float) -> Iterator[tuple[str, list[str]]]:
     """(name, arguments of `mmssl pretrain`) of each run."""
     for method, plan in PLANS.items():
-        common = [f"configs/{plan.config}.yaml", f"train.seconds={seconds}", "train.evaluate_every_steps=1000000"]
+        common = [f"configs/{plan.config}.yaml", f"train.seconds={seconds}", "train.evaluate_every_steps=1000000",
+                  f"data.cache={(out / 'cache').absolute()}"]  # fmt: skip
         yield f"{method}-savanna", [*common, *WORLD, *plan.world, f"run={out / f'{method}-savanna'}"]
         if data is not None:
             source, test = data / plan.source, data / plan.test

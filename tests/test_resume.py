@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from media_runs import SMALL, write_media_config
 from running import metrics, same, toy_run, weights_of, write_config
 
 from mmssl.checkpoint import FAULT_POINTS, restore
@@ -23,11 +24,12 @@ import json, os, signal, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import mmssl.cli, mmssl.evaluate.labelled, mmssl.report, mmssl.report.terminal, mmssl.runs, mmssl.train
+import mmssl.cli, mmssl.evaluate.labelled, mmssl.media_task, mmssl.report, mmssl.report.terminal, mmssl.runs, mmssl.train
 
 # what follows training does not touch the weights, and takes longer than they do
 mmssl.report.write_report = lambda runs: "not written"
 mmssl.evaluate.labelled.labelled_text = lambda *arguments: None
+mmssl.media_task.MediaTask.finish = lambda *arguments: None
 
 def pretrain(config, name, *overrides, fault="", act=None):
     os.environ["MMSSL_FAULT"] = fault
@@ -65,23 +67,24 @@ def kill_after(seconds):
         os.kill(child, signal.SIGKILL)
     return act
 
-config, names = sys.argv[1], json.loads(sys.argv[2])
-codes = {"whole": [pretrain(config, "whole")]}
+config, names, overrides = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3:]
+codes = {"whole": [pretrain(config, "whole", *overrides)]}
 for name in names:
     kind, value = name.split(":")
     if kind == "random":
-        codes[name] = [pretrain(config, name, act=kill_after(float(value)))]
+        codes[name] = [pretrain(config, name, *overrides, act=kill_after(float(value)))]
     else:
-        codes[name] = [pretrain(config, name, fault=name)]
-    codes[name].append(pretrain(config, name))
-codes["sigterm"] = [pretrain(config, "sigterm", "train.steps=100000", act=terminate_twice)]
+        codes[name] = [pretrain(config, name, *overrides, fault=name)]
+    codes[name].append(pretrain(config, name, *overrides))
+codes["sigterm"] = [pretrain(config, "sigterm", *overrides, "train.steps=100000", act=terminate_twice)]
 Path("codes.json").write_text(json.dumps(codes))
 """
 
 
-def crashes(folder: Path, names: list[str]) -> dict[str, list[int]]:
+def crashes(folder: Path, names: list[str], config: object = None, *overrides: str) -> dict[str, list[int]]:
     """The exit codes of each killed and resumed run; the runs lie below the folder."""
-    arguments = [sys.executable, "-c", FORKS, write_config(folder), json.dumps(names)]
+    config = config or write_config(folder)
+    arguments = [sys.executable, "-c", FORKS, str(config), json.dumps(names), *overrides]
     subprocess.run(arguments, check=True, capture_output=True, cwd=folder)
     return json.loads((folder / "codes.json").read_text())
 
@@ -111,6 +114,22 @@ def test_weights_after_a_kill_and_a_resume_are_bit_identical(crashed, kill):
     assert codes["whole"] == [0]
     assert codes[kill] == [-9, 0]
     assert_same_end(folder / "whole", folder / kill)
+
+
+def test_a_teacher_and_pictures_after_a_kill_and_a_resume_are_bit_identical(tmp_path):
+    # a momentum of 0.5, so that a teacher that is not restored is far from its student
+    teacher = f"method={{name: ijepa, {SMALL}, momentum: 0.5}}"
+    steps = ("train.steps=6", "train.evaluate_every_steps=6", "encoder.patch=4")
+    codes = crashes(tmp_path, [kill := "after_model:2"], write_media_config(tmp_path, "image_pretraining"), teacher, *steps)
+    assert (codes["whole"], codes[kill], codes["sigterm"]) == ([0], [-9, 0], [75])
+    assert_same_end(tmp_path / "whole", tmp_path / kill)
+    found = restore(tmp_path / "whole")
+    assert found is not None
+    names = [name for name in found.tensors["model"] if name.startswith("target.")]
+    assert names
+    for name in names:  # it follows its student, and is not it
+        student = found.tensors["model"][name.replace("target.module.", "encoder.")]
+        assert not student.equal(found.tensors["model"][name]) or not student.is_floating_point()
 
 
 def test_the_uninterrupted_run_uses_dropout_and_more_than_one_micro_batch(crashed):

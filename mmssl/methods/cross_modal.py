@@ -37,10 +37,12 @@ def audio_visual_contrastive(
 
 def multimodal(
     encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.3, temperature: Positive = 0.1, seen_frames: Count = 4,
-    latent_width: Count = 8, latent_weight: Positive = 1e-3, predictor_layers: Count = 2, predictor_width: Count = 128,
-    predictor_heads: Count = 4, embedding_width: Count = 64,
+    latent_width: Count = 8, latent_weight: Positive = 2e-3, predictor_layers: Count = 2, predictor_width: Count = 128,
+    predictor_heads: Count = 4, embedding_width: Count = 64, future_weight: Positive = 10.0,
 ) -> Objective:  # fmt: skip
-    """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder."""
+    """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
+    brings the error of pixels to the size of the other two.
+    """
     words = only(encoder, "text").cuts["text"]
     if not isinstance(words, Words):
         raise ConfigError("method multimodal: needs text as words; expected task multimodal")
@@ -48,7 +50,7 @@ def multimodal(
         tokenize=words.tokenize, corrupt=replace_tokens(words.vocabulary, hidden_ratio, mask_ratio=1.0),
         predictor=WordHead(encoder.embed["text"]), energy=cross_entropy,
     )  # fmt: skip
-    future = partial(frame_prediction_latent, seen_frames=seen_frames, latent_width=latent_width)
+    future = partial(frame_prediction_latent, seen_frames=seen_frames, latent_width=latent_width, latent_layers=1)
     parts: dict[str, Objective] = {
         "words": Predictive(streams={"text": stream}, encoder=encoder),
         "future": future(
@@ -57,4 +59,4 @@ def multimodal(
         ),
         "contrast": contrast(encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width),
     }  # fmt: skip
-    return Together(encoder=encoder, parts=parts)
+    return Together(encoder=encoder, parts=parts, weights={"words": 1.0, "future": future_weight, "contrast": 1.0})

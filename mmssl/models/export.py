@@ -43,10 +43,12 @@ def export_encoder(encoder: nn.Module, folder: Path) -> None:
     is the class token. ConfigError where no stock class computes the same: several modalities in one encoder, words in
     it, and a ResNet whose first layers are not the stock ones.
     """
-    model = stock_resnet(encoder) if isinstance(encoder, ConvolutionalEncoder) else stock_transformer(encoder)
+    if isinstance(encoder, ConvolutionalEncoder):
+        model, cut = stock_resnet(encoder), encoder.cuts["image"]
+    else:
+        model, cut = stock_transformer(encoder)
     model.save_pretrained(folder)
-    cut = encoder.cuts.get("image")
-    if cut is not None:
+    if cut.name == "image":
         image_processor(cut.size).save_pretrained(folder)
     print(f"exported to {folder}: AutoModel.from_pretrained({str(folder)!r})")
 
@@ -65,26 +67,26 @@ def stock_resnet(encoder: ConvolutionalEncoder) -> ResNetModel:
 
 
 @torch.no_grad()
-def stock_transformer(encoder: nn.Module) -> PreTrainedModel:
-    """The stock vision transformer with these weights; ConfigError where there is none."""
+def stock_transformer(encoder: nn.Module) -> tuple[PreTrainedModel, Cut]:
+    """The stock vision transformer with these weights, and what it reads; ConfigError where there is none."""
     if not isinstance(encoder, TransformerEncoder):
         raise ConfigError(
             f"export: {type(encoder).__name__} has no stock class in transformers; expected encoder.name vit or resnet"
         )
-    (name, cut), *others = encoder.cuts.items()
+    cut, *others = encoder.cuts.values()
     if others or not isinstance(cut, Cut):
         raise ConfigError(
             f"export: an encoder of {', '.join(encoder.cuts)} has no stock class in transformers; "
             "expected one of image, audio or video alone"
         )
-    made = stock_class(encoder, name, cut)
+    made = stock_class(encoder, cut)
     layers = {f"layers.{key}": value for key, value in encoder.layers.layers.state_dict().items()}
     norm = {f"layernorm.{key}": value for key, value in encoder.layers.norm.state_dict().items()}
-    made.load_state_dict({**embeddings(encoder, name, cut), **layers, **norm, **pooler(encoder.width)})
-    return made
+    made.load_state_dict({**embeddings(encoder, cut), **layers, **norm, **pooler(encoder.width)})
+    return made, cut
 
 
-def stock_class(encoder: TransformerEncoder, name: str, cut: Cut) -> ViTModel | VivitModel:
+def stock_class(encoder: TransformerEncoder, cut: Cut) -> ViTModel | VivitModel:
     """A model of the right shape, its weights not set."""
     ours: ViTConfig = encoder.layers.layers[0].attention.config  # type: ignore[assignment, union-attr]
     shape = {
@@ -92,7 +94,7 @@ def stock_class(encoder: TransformerEncoder, name: str, cut: Cut) -> ViTModel | 
         "num_attention_heads": ours.num_attention_heads, "intermediate_size": ours.intermediate_size,
         "layer_norm_eps": ours.layer_norm_eps, "num_channels": cut.channels, "pooler_act": "linear",
     }  # fmt: skip
-    if name == "video":
+    if cut.name == "video":
         size = side(cut.size[1:])
         return VivitModel(VivitConfig(image_size=size, num_frames=cut.size[0], tubelet_size=list(cut.patch), **shape))
     return ViTModel(ViTConfig(image_size=side(cut.size), patch_size=side(cut.patch), **shape))
@@ -103,11 +105,12 @@ def side(sizes: Sequence[int]) -> int | list[int]:
     return sizes[0] if len(set(sizes)) == 1 else list(sizes)
 
 
-def embeddings(encoder: TransformerEncoder, name: str, cut: Cut) -> dict[str, Tensor]:
+def embeddings(encoder: TransformerEncoder, cut: Cut) -> dict[str, Tensor]:
     """Our Linear on patches as a convolution, our positions with the modality's vector as a table."""
-    linear, first = encoder.embed[name], encoder.first
+    linear, first = encoder.embed[cut.name], encoder.first
+    assert isinstance(linear, nn.Linear)
     kernel = linear.weight.reshape(encoder.width, cut.channels, *cut.patch)  # a patch's features are in this order
-    table = position_table(cut.grid, encoder.width, first.device) + encoder.modality[name]
+    table = position_table(cut.grid, encoder.width, first.device) + encoder.modality[cut.name]
     return {
         "embeddings.cls_token": first[None, None],
         "embeddings.position_embeddings": torch.cat([torch.zeros_like(table[:1]), table])[None],

@@ -14,6 +14,9 @@ class BatchNorm(nn.Module):
     `nn.SyncBatchNorm` runs on GPUs only. Parameters and buffers are named as in the stock class.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, features: int, *, epsilon: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
         super().__init__()
         self.epsilon, self.momentum = epsilon, momentum

@@ -9,13 +9,13 @@ from mmssl.objectives.base import Objective, Output
 
 
 class Together(Objective):
-    """F(x, y) = sum over the parts of their energies; the loss is the sum of theirs."""
+    """F(x, y) = sum over the parts of weight * energy; the loss is the sum of theirs, weighted alike."""
 
     normalised = False
 
-    def __init__(self, *, encoder: nn.Module, parts: dict[str, Objective]) -> None:
+    def __init__(self, *, encoder: nn.Module, parts: dict[str, Objective], weights: dict[str, float]) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.weights = encoder, weights
         self.parts = nn.ModuleDict(parts)
         self.by_name = parts
         self.answered = tuple({name: None for part in parts.values() for name in part.answered})
@@ -23,12 +23,17 @@ class Together(Objective):
 
     def forward(self, batch: Batch) -> Output:
         outputs = {name: part(batch) for name, part in self.by_name.items()}
-        terms = {f"{name}/{key}": term for name, output in outputs.items() for key, term in output.terms.items()}
-        energy = torch.stack([output.energy for output in outputs.values()]).sum(0)
+        terms = {
+            f"{name}/{key}": self.weights[name] * term
+            for name, output in outputs.items()
+            for key, term in output.terms.items()
+        }
+        energy = torch.stack([self.weights[name] * output.energy for name, output in outputs.items()]).sum(0)
         return Output(terms, energy, torch.stack([output.embedding for output in outputs.values()]).mean(0))
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
-        return torch.stack([part.energies(batch, answers) for part in self.by_name.values()]).sum(0)
+        energies = [self.weights[name] * part.energies(batch, answers) for name, part in self.by_name.items()]
+        return torch.stack(energies).sum(0)
 
     def each(self) -> dict[str, Objective]:
         return self.by_name

@@ -1,4 +1,4 @@
-"""Claims about every method, from its defaults on tiny sizes: it learns, tells pairs apart, resumes, and is exported."""
+"""Claims about every method, by its defaults on tiny sizes: it learns, tells pairs apart, resumes and is exported."""
 
 from functools import cache
 from typing import NamedTuple

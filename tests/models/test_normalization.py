@@ -57,14 +57,18 @@ def test_the_formula_for_several_processes_is_that_for_one(kind, monkeypatch):
     torch.testing.assert_close(ours.running_var, stock.running_var, rtol=1e-4, atol=1e-5)
 
 
-def test_every_stock_layer_of_a_model_is_replaced_and_the_model_stays_the_same():
+def convolutional() -> nn.Module:
+    """A model with two stock layers, the same at each call."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, eps=1e-3, momentum=0.3), nn.Sequential(nn.BatchNorm2d(5)))
+    inner = nn.Sequential(nn.BatchNorm2d(5))
+    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, eps=1e-3, momentum=0.3), inner)
+
+
+def test_every_stock_layer_of_a_model_is_replaced_and_the_model_stays_the_same():
+    model, other = convolutional(), convolutional()
     x = torch.randn(4, 3, 6, 6)
     names = list(model.state_dict())
     expected = [model(x), model(x), model.eval()(x)]
-    torch.manual_seed(0)
-    other = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, eps=1e-3, momentum=0.3), nn.Sequential(nn.BatchNorm2d(5)))
     use_batch_norm(other)
     assert not any(isinstance(part, nn.BatchNorm2d) for part in other.modules())
     assert sum(isinstance(part, BatchNorm) for part in other.modules()) == 2

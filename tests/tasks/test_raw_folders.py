@@ -74,7 +74,7 @@ def one_line(end: tuple[int, list[str]], code: int, *parts: str) -> None:
 
 def test_sub_folders_of_pictures_are_labels(pretrain, tmp_path):
     source = f"data.source={pictures(tmp_path / 'source')}"
-    assert pretrain("image_pretraining", source, "evaluate.source=data", evaluated=True) == (0, [])
+    assert pretrain("image_pretraining", source, "evaluate.documents=100", evaluated=True) == (0, [])
     found = evaluation(tmp_path)
     assert found["labelled.classes"] == 2
     assert found["labelled.train"] + found["labelled.test"] == 24
@@ -97,7 +97,7 @@ def test_a_folder_of_sounds(pretrain, tmp_path):
     assert metrics(tmp_path / "run")[-1]["heldout.loss"] > 0
 
 
-def test_a_folder_of_videos_with_sound(pretrain, tmp_path, capsys):
+def test_a_folder_of_videos_with_sound(pretrain, tmp_path):
     source = f"data.source={videos(tmp_path / 'source')}"
     assert pretrain("audio_visual", source, evaluated=True) == (0, [])
     found = evaluation(tmp_path)
@@ -236,7 +236,7 @@ def test_a_folder_with_nothing_to_read(pretrain, tmp_path, kind):
         ("video_prediction", ["method.seen_frames=3"], ("method.seen_frames 3", "4 frames in patches of 2")),
         ("video_prediction", ["method.seen_frames=4"], ("method.seen_frames 4", "below 4")),
         ("image_pretraining", ["encoder.patch=5"], ("16 x 16", "5 x 5", "expected divisors")),
-        ("audio_pretraining", ["encoder.audio_patch=[4, 5]"], ("16 x 16", "4 x 5", "expected divisors")),
+        ("audio_pretraining", ["encoder.audio_patch=[4, 5]"], ("8 x 16", "4 x 5", "expected divisors")),
         ("video_prediction", ["encoder.frames=3"], ("4 x 16 x 16", "3 x 8 x 8", "expected divisors")),
         ("audio_visual", [f"method={{name: mae, {SMALL}}}"], ("needs image", "reads video, audio")),
         ("image_pretraining", ["encoder.heads=3"], ("32", "3 heads", "expected a multiple")),

@@ -1,0 +1,48 @@
+"""A batch of any kind is followed from its reading to its loss through few files: README, "the way of a batch"."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from media_runs import SMALL, media_config, parts_of
+
+import mmssl
+from mmssl.order import Order, Slots, batches
+
+PACKAGE = Path(mmssl.__file__).parent
+MOST = 11
+AUDIO_VISUAL_JEPA = (
+    f"method={{name: audio_visual_jepa, {SMALL}}}",
+    "encoder={name: vit, layers: 1, width: 32, heads: 2, intermediate: 64, patch: 8, audio_patch: [4, 8], fused: true}",
+)
+WAYS = {"mae": ("image_pretraining",), "audio_visual_jepa": ("audio_visual", *AUDIO_VISUAL_JEPA)}
+
+
+def visited(folder: Path, task: str, *overrides: str) -> list[str]:
+    """The files of the package through which a training batch goes, in the order of the first visit."""
+    config = media_config(folder, task, *overrides)
+    _, data, inputs, objective = parts_of(config)
+    objective.train()
+    stream = batches(data.train, Order(data.sizes, 0), Slots(4))
+    found: dict[str, None] = {}
+
+    def note(frame, event, argument):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            found.setdefault(path.relative_to(PACKAGE).as_posix())
+
+    prepared = inputs.stream(stream, next(objective.parameters()).device, objective.num_views)
+    next(prepared)  # what is read once, such as the table of samples, is no part of a batch's way
+    sys.setprofile(note)
+    try:
+        objective(next(prepared))
+    finally:
+        sys.setprofile(None)
+    return list(found)
+
+
+@pytest.mark.parametrize("method", WAYS)
+def test_a_batch_visits_few_files(method, tmp_path):
+    files = visited(tmp_path, *WAYS[method])
+    print(method, len(files), *files)
+    assert len(files) <= MOST, f"{len(files)} files: {', '.join(files)}"
