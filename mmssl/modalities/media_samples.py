@@ -24,7 +24,7 @@ from mmssl.modalities.media_files import MediaFile, Sample, write_samples
 from mmssl.modalities.video import decode_clips
 from mmssl.random import hashed
 
-TEXT_LENGTH = 24  # tokens of a caption of the built-in world, first and last included
+TEXT_LENGTH = 16  # tokens of a caption of the built-in world, first and last included
 LOUDEST = 32767  # sound is stored in 16 bits
 LAYOUT = 1  # of a table: part of the name by which it is found again
 PORTION = 64  # samples that a thread decodes before it takes others, about
@@ -222,7 +222,7 @@ def world(seed: int, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Valu
     return values
 
 
-def rows_of(texts: list[str], tokenizer: Path) -> Int[np.ndarray, "n 24"]:
+def rows_of(texts: list[str], tokenizer: Path) -> Int[np.ndarray, "n L"]:
     """Ids between first and last token, padded."""
     words = vocabulary_at(tokenizer)
     rows = np.full((len(texts), TEXT_LENGTH), words.pad, dtype=np.int32)

@@ -58,7 +58,7 @@ def test_the_encoder_is_one_and_counted_once():
 def test_a_step_reaches_the_teachers_of_all_parts():
     encoder = nn.Linear(2, 2)
     parts = {str(number): Predictive(streams={}, encoder=encoder, target=Teacher(encoder, 0.5)) for number in range(2)}
-    objective = Together(encoder=encoder, parts=parts)
+    objective = Together(encoder=encoder, parts=parts, weights={name: 1.0 for name in parts})
     before = encoder.weight.detach().clone()
     with torch.no_grad():
         encoder.weight.add_(2)
