@@ -20,10 +20,12 @@ Prepare = Callable[[Iterator[Batch], torch.device], Iterator[Batch]]
 class TrainingData(Protocol):
     """The samples of a run, of any modality."""
 
-    train: Read
-    sizes: tuple[int, ...]  # samples of each group
-    fingerprint: str
-
+    @property
+    def train(self) -> Read: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...  # samples of each group
+    @property
+    def fingerprint(self) -> str: ...
     def summary(self) -> str: ...
 
 

@@ -95,7 +95,7 @@ def main() -> None:
         if not asked.only or any(name.startswith(only) for only in asked.only)
     ]  # fmt: skip
     with ThreadPoolExecutor(asked.at_once) as pool:
-        for line in pool.map(lambda plan: run(*plan, asked.out), plans):
+        for line in pool.map(lambda plan: run(plan[0], plan[1], asked.out), plans):
             print(line, flush=True)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mmssl import data
-from mmssl.sections import DataConfig
 from mmssl.data import documents, labelled, split
 from mmssl.errors import CheckpointError, DataError
+from mmssl.sections import DataConfig
 
 LINES = DataConfig(document="line")
 LOAD_DATASET = datasets.load_dataset

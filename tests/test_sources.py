@@ -7,9 +7,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from mmssl.sections import DataConfig
 from mmssl.data import documents
 from mmssl.errors import DataError
+from mmssl.sections import DataConfig
 
 LINES = DataConfig(document="line")
 

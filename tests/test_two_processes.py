@@ -26,7 +26,7 @@ def on_two_processes(folder: Path, config: object, *overrides: str) -> subproces
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "mmssl"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*launcher, "pretrain", str(config), f"run={folder / 'two'}", *overrides]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=120)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.modalities.grids import Cut
+from mmssl.models.target import Data
 from mmssl.objectives import Objective, Predictive
 from mmssl.objectives.base import Noise
 from mmssl.tokens import at
@@ -48,8 +49,9 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
     With `samples` = 0 once, with the mean of the prior where there is a latent variable.
     """
     part = predictive(objective)
-    if part is None or not part.target.is_visible:
-        return {}
+    if part is None or not isinstance(part.target, Data):
+        return {}  # nobody can look at an embedding
+    target = part.target
     objective.eval()
     tokens, seen, hidden = part.corrupted(batch)
     # without a latent variable there is one answer only
@@ -63,7 +65,7 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
             continue
         index = repeat(place.position, "b m -> b m d", d=cut.width)
         answer = at(tokens[name], place)
-        values = [part.target.shown(one[name], answer) for one in predictions]
+        values = [target.shown(one[name], answer) for one in predictions]
         whole = tokens[name].value.float()
         mask = torch.zeros_like(whole).scatter(1, index, 1.0)
         filled = [cut.paste(whole.scatter(1, index, value)) for value in values]

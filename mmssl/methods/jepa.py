@@ -16,7 +16,7 @@ from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Teacher
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import Objective, Predictive, Stream
-from mmssl.objectives.stream import Energy
+from mmssl.objectives.predictive import Energy
 from mmssl.tokens import in_place
 
 Momentum = Annotated[float, Field(ge=0, le=1)]

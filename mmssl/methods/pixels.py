@@ -13,7 +13,7 @@ from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Data, NormalisedPatches
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import LatentStream, Objective, Predictive, Stream
-from mmssl.objectives.stream import Base, nothing
+from mmssl.objectives.predictive import Base, nothing
 from mmssl.tokens import in_place
 
 Count = Annotated[int, Field(ge=1)]
@@ -73,7 +73,7 @@ def audio_mae(
 
 def past(encoder: TransformerEncoder, seen_frames: int) -> Corruption:
     """The corruption that hides all frames after the first `seen_frames`; ConfigError where that splits a patch."""
-    cut = encoder.cuts["video"]
+    cut = encoder.cut("video")
     frames, part = cut.size[0], cut.patch[0]
     if seen_frames % part or not 0 < seen_frames < frames:
         raise ConfigError(
@@ -100,7 +100,7 @@ def frame_prediction(
 
 def last_frame(encoder: TransformerEncoder) -> LastFrame:
     """What is guessed of a clip's future without learning (SVG has skip connections from this frame in its place)."""
-    cut = encoder.cuts["video"]
+    cut = encoder.cut("video")
     return LastFrame(cut.channels, cut.patch[0])
 
 

@@ -21,7 +21,7 @@ class ConvolutionalEncoder(nn.Module):
 
     def __init__(self, stock: ResNetModel, cut: Cut) -> None:
         super().__init__()
-        self.cuts, self.width = {"image": cut}, int(stock.config.hidden_sizes[-1])
+        self.cuts, self.width = {"image": cut}, int((stock.config.hidden_sizes or [0])[-1])
         use_batch_norm(stock)
         self.stock = stock
 

@@ -15,8 +15,6 @@ EPSILON = 1e-6  # added to a variance
 class Data(nn.Module):
     """The input itself."""
 
-    is_visible = True  # whether a person can look at it
-
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         return tokens
 
@@ -61,7 +59,7 @@ class Copy(nn.Module):
         """One step towards the student."""
         momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
         mine, theirs = list(self.module.parameters()), list(student.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - momentum)
+        torch._foreach_lerp_(mine, theirs, 1 - momentum)  # pyright: ignore
 
 
 class Teacher(Copy):
@@ -69,8 +67,6 @@ class Teacher(Copy):
 
     Each modality is encoded alone, so that what another one shows cannot be read off its own target.
     """
-
-    is_visible = False
 
     @torch.no_grad()
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:

@@ -27,8 +27,9 @@ class Layers(nn.Module):
         AttentionInterface.register(NAME, attention)
         config = ViTConfig(
             hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=intermediate,
-            layer_norm_eps=EPSILON, attn_implementation=NAME,
+            layer_norm_eps=EPSILON,
         )  # fmt: skip
+        config._attn_implementation = NAME
         self.layers = nn.ModuleList(ViTLayer(config) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         initialise(self.layers)
@@ -102,6 +103,12 @@ class TransformerEncoder(nn.Module):
         lengths = [part.shape[1] for part in parts]
         value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1)).split(lengths, 1)[1:]
         return {name: Tokens(part, seen[name].place) for name, part in zip(seen, value, strict=True)}
+
+    def cut(self, name: str) -> Cut:
+        """How a modality of patches is cut."""
+        found = self.cuts[name]
+        assert isinstance(found, Cut)
+        return found
 
     def embedded(self, name: str, tokens: Tokens) -> Float[Tensor, "B N D"]:
         """The layers' input for one modality."""

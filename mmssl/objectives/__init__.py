@@ -2,9 +2,8 @@
 
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, JointEmbedding
-from mmssl.objectives.predictive import NextSentence, Predictive
+from mmssl.objectives.predictive import LatentStream, NextSentence, Predictive, Stream
 from mmssl.objectives.ranking import Ranking
-from mmssl.objectives.stream import LatentStream, Stream
 from mmssl.objectives.together import Together
 
 __all__ = [

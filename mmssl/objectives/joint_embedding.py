@@ -12,8 +12,7 @@ from mmssl.batch import Batch
 from mmssl.losses.views import Views, pairs
 from mmssl.models.target import Copy
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.predictive import pooled
-from mmssl.objectives.stream import Energy, Tokenize
+from mmssl.objectives.predictive import Energy, Tokenize, pooled
 from mmssl.tokens import without
 
 Criterion = Callable[[Views, Views], dict[str, Tensor]]  # (queries, keys) -> terms, over the whole gathered batch

@@ -10,8 +10,7 @@ from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.models.encoder import WindowScorer
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.predictive import pooled
-from mmssl.objectives.stream import pair_energy
+from mmssl.objectives.predictive import pair_energy, pooled
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmssl.errors import ConfigError
+from mmssl.folder import write_whole
 from mmssl.report import figures, tables
 from mmssl.report.figures import SMALL, WIDE, Curve
 from mmssl.report.gallery import EMPTY, Exhibit, Gallery, gallery

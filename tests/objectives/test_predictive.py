@@ -8,8 +8,7 @@ from torch import nn
 from mmssl.batch import Batch
 from mmssl.energy import squared_error
 from mmssl.objectives import NextSentence, Predictive, Stream
-from mmssl.objectives.predictive import pooled
-from mmssl.objectives.stream import pair_energy
+from mmssl.objectives.predictive import pair_energy, pooled
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at
 

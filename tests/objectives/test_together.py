@@ -22,22 +22,24 @@ def made() -> Together:
 
 
 @torch.no_grad()
-def test_terms_energy_and_embedding_are_those_of_the_parts():
+def test_terms_and_energy_are_those_of_the_parts_weighted():
     objective, batch = made().eval(), tiny_batch("multimodal", COUNT)
     output = objective(batch)
     parts = {name: part(batch) for name, part in objective.by_name.items()}
     assert output.terms.keys() == {f"{name}/{key}" for name, one in parts.items() for key in one.terms}
     for name, one in parts.items():
         for key, term in one.terms.items():
-            assert torch.equal(output.terms[f"{name}/{key}"], term)
-    torch.testing.assert_close(output.energy, sum(one.energy for one in parts.values()))
+            assert torch.equal(output.terms[f"{name}/{key}"], objective.weights[name] * term)
+    assert objective.weights == {"words": 1.0, "future": 10.0, "contrast": 1.0}
+    energy = sum(objective.weights[name] * one.energy for name, one in parts.items())
+    torch.testing.assert_close(output.energy, energy)
     torch.testing.assert_close(output.embedding, sum(one.embedding for one in parts.values()) / 3)
 
 
 @torch.no_grad()
-def test_energies_are_the_sum_of_the_parts():
+def test_energies_are_the_weighted_sum_of_the_parts():
     objective, batch = made().eval(), tiny_batch("multimodal", COUNT)
-    expected = sum(part.energies(batch) for part in objective.by_name.values())
+    expected = sum(objective.weights[name] * part.energies(batch) for name, part in objective.by_name.items())
     torch.testing.assert_close(objective.energies(batch), expected)
     assert objective.each().keys() == {"words", "future", "contrast"}
 
@@ -58,7 +60,7 @@ def test_the_encoder_is_one_and_counted_once():
 def test_a_step_reaches_the_teachers_of_all_parts():
     encoder = nn.Linear(2, 2)
     parts = {str(number): Predictive(streams={}, encoder=encoder, target=Teacher(encoder, 0.5)) for number in range(2)}
-    objective = Together(encoder=encoder, parts=parts, weights={name: 1.0 for name in parts})
+    objective = Together(encoder=encoder, parts=parts, weights=dict.fromkeys(parts, 1.0))
     before = encoder.weight.detach().clone()
     with torch.no_grad():
         encoder.weight.add_(2)
