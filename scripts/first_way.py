@@ -58,7 +58,7 @@ PLANS = {
 def commands(out: Path, data: Path | None, seconds: float) -> Iterator[tuple[str, list[str]]]:
     """(name, arguments of `mmssl pretrain`) of each run."""
     for method, plan in PLANS.items():
-        common = [f"configs/{plan.config}.yaml", f"train.seconds={seconds}", "train.evaluate_every_steps=1000000",
+        common = [f"configs/{plan.config}.yaml", f"train.seconds={seconds}", "train.evaluate_every_steps=1000000", "evaluate.documents=1000",
                   f"data.cache={(out / 'cache').absolute()}"]  # fmt: skip
         yield f"{method}-savanna", [*common, *WORLD, *plan.world, f"run={out / f'{method}-savanna'}"]
         if data is not None:

@@ -24,7 +24,8 @@ import json, os, signal, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import mmssl.cli, mmssl.evaluate.labelled, mmssl.media_task, mmssl.report, mmssl.report.terminal, mmssl.runs, mmssl.train
+import mmssl.cli, mmssl.evaluate.labelled, mmssl.media_task, mmssl.report, mmssl.report.terminal, mmssl.runs
+import mmssl.train
 
 # what follows training does not touch the weights, and takes longer than they do
 mmssl.report.write_report = lambda runs: "not written"
@@ -120,7 +121,9 @@ def test_a_teacher_and_pictures_after_a_kill_and_a_resume_are_bit_identical(tmp_
     # a momentum of 0.5, so that a teacher that is not restored is far from its student
     teacher = f"method={{name: ijepa, {SMALL}, momentum: 0.5}}"
     steps = ("train.steps=6", "train.evaluate_every_steps=6", "encoder.patch=4")
-    codes = crashes(tmp_path, [kill := "after_model:2"], write_media_config(tmp_path, "image_pretraining"), teacher, *steps)
+    codes = crashes(
+        tmp_path, [kill := "after_model:2"], write_media_config(tmp_path, "image_pretraining"), teacher, *steps
+    )
     assert (codes["whole"], codes[kill], codes["sigterm"]) == ([0], [-9, 0], [75])
     assert_same_end(tmp_path / "whole", tmp_path / kill)
     found = restore(tmp_path / "whole")

@@ -11,6 +11,13 @@ from mmssl.order import Order, Slots, batches
 
 PACKAGE = Path(mmssl.__file__).parent
 MOST = 11
+# what the files of the way call on and come back from: the types and draws, where decoded samples lie, and the
+# arithmetic of pixels, spectrograms and attention
+LEAVES = {
+    "batch.py", "tokens.py", "random.py", "modalities/media_samples.py", "modalities/media_cache.py", "augment.py",
+    "colour.py", "spectrogram.py", "attention.py",
+}  # fmt: skip
+README = (PACKAGE.parent / "README.md").read_text()
 AUDIO_VISUAL_JEPA = (
     f"method={{name: audio_visual_jepa, {SMALL}}}",
     "encoder={name: vit, layers: 1, width: 32, heads: 2, intermediate: 64, patch: 8, audio_patch: [4, 8], fused: true}",
@@ -42,7 +49,10 @@ def visited(folder: Path, task: str, *overrides: str) -> list[str]:
 
 
 @pytest.mark.parametrize("method", WAYS)
-def test_a_batch_visits_few_files(method, tmp_path):
+def test_a_batch_is_handed_on_through_few_files_that_the_readme_names(method, tmp_path):
     files = visited(tmp_path, *WAYS[method])
-    print(method, len(files), *files)
-    assert len(files) <= MOST, f"{len(files)} files: {', '.join(files)}"
+    way = {*files, "train.py"} - LEAVES
+    assert len(way) <= MOST, f"{len(way)} files: {', '.join(files)}"
+    (line,) = [line for line in README.splitlines() if line.startswith(f"- `{method}`: ")]
+    assert set(line.split("`")[3::2]) == way
+    assert all(f"`{leaf}`" in README for leaf in LEAVES)

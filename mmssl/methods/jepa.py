@@ -2,14 +2,10 @@
 
 from typing import Annotated, Any
 
-import torch
-from jaxtyping import Bool
 from pydantic import Field
-from torch import Tensor
 
-from mmssl.batch import Batch
 from mmssl.corruption import Corruption
-from mmssl.drop import drop_blocks, drop_random
+from mmssl.drop import drop_blocks, drop_random, one_of_two
 from mmssl.energy import smooth_l1, squared_error
 from mmssl.methods.pixels import Count, Ratio, only
 from mmssl.models.predictor import TransformerPredictor
@@ -87,16 +83,3 @@ def audio_visual_jepa(
     return Predictive(
         streams=streams, encoder=encoder, target=Teacher(encoder, momentum), shown=one_of_two(drop_modality)
     )
-
-
-def one_of_two(share: float):
-    """Of a share of the samples either the sound or the picture is shown alone; what they lack is never all."""
-
-    def shown(batch: Batch) -> dict[str, Bool[Tensor, " B"]]:
-        point = batch.draw.uniform("drop_modality", 1)[:, 0]
-        present = {name: batch.present(name) for name in ("video", "audio")}
-        video_only = (point < share / 2) & present["video"]
-        audio_only = (point >= share / 2) & (point < share) & present["audio"]
-        return {"video": torch.logical_not(audio_only), "audio": torch.logical_not(video_only)}
-
-    return shown

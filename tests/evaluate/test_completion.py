@@ -27,7 +27,7 @@ def test_what_is_seen_comes_back_bit_identical_and_what_is_hidden_does_not(metho
     found, batch = one(method), tiny_batch(method, num_views=1)
     ((view,),) = (batch.views[name] for name in MEDIA[method][0])
     assert torch.equal(found.original, view)
-    assert len(found.samples) == 2
+    assert len(found.samples) == (2 if method == "frame_prediction_latent" else 1)  # one answer where there is no z
     for sample in found.samples:
         assert torch.equal(sample[~found.is_hidden], view[~found.is_hidden])
         assert not (sample[found.is_hidden] == view[found.is_hidden]).any()
@@ -96,9 +96,8 @@ def test_other_noise_gives_another_future_and_the_same_noise_the_same():
     assert torch.equal(second, again[1])
     for a, b in ((first, second), (first, third), (second, third)):
         assert ((a - b)[hidden].abs() > 1e-6).double().mean() > 0.9
-    # the control: without a latent variable all are one
-    same = one("frame_prediction", 2).samples
-    assert torch.equal(*same)
+    # the control: without a latent variable there is one
+    assert len(one("frame_prediction", 3).samples) == 1
 
 
 @torch.no_grad()
