@@ -1,5 +1,8 @@
 """The only place that talks to other processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -8,8 +11,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+IS_ALONE = ContextVar("is_alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process computes by itself: whoever waits for the others would wait for ever."""
+    token = IS_ALONE.set(True)
+    try:
+        yield
+    finally:
+        IS_ALONE.reset(token)
+
+
 def processes() -> int:
-    """How many processes train together."""
+    """How many processes compute together."""
+    if IS_ALONE.get():
+        return 1
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

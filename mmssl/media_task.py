@@ -137,11 +137,10 @@ class MediaTask:
         compare = objective.energies
         if len(self.modalities) > 1:
             compare = partial(comparing(objective, mine, theirs).energies_between, mine, theirs)
-        ranked = []
-        for path in candidates:  # one by one: an objective compares as many answers as there are questions
-            answer = inputs.only(theirs)(batch_of([path], config, (theirs,)))
-            with torch.no_grad():
-                ranked.append({"y": path, "energy": float(compare(given, answer))})
+        answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
+        with torch.no_grad():
+            energies = compare(given, answers)[0].tolist()
+        ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies, strict=True)]
         show_candidates(sorted(ranked, key=lambda one: one["energy"]), as_json=as_json)
 
     def kind(self, path: str) -> str:

@@ -3,13 +3,12 @@
 Captions are needed, so it reads the built-in world only: `data.source=savanna`.
 """
 
-from mmssl.evaluate.media import reversed_time, shifted_sound
+from mmssl.evaluate.media import reversed_time
 from mmssl.media_task import MediaTask
 
 TASK = MediaTask(
     modalities=("text", "image", "audio", "video"),
     negatives=lambda config: {
-        "sound_shifted": ("audio", shifted_sound),
         "time_reversed": ("video", reversed_time(config.method.arguments()["seen_frames"])),
     },
 )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmssl.batch import Batch
+from mmssl.distributed import alone
 from mmssl.evaluate.collapse import panel
 from mmssl.evaluate.energy import of_matrix, summary
 from mmssl.objectives import Objective
@@ -43,7 +44,7 @@ def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batc
     objective: Objective = run.objective
     objective.eval()
     losses, embeddings, matched, others = [], [], [], []
-    with torch.no_grad(), run.accelerator.autocast():
+    with alone(), torch.no_grad(), run.accelerator.autocast():
         for batch in batches(run.accelerator.device):
             output = objective(batch)
             losses.append(torch.stack([*output.terms.values()]).sum() * len(output.energy))

@@ -33,10 +33,10 @@ class Objective(nn.Module):
         """The terms of the loss, each a mean over samples: equal batches on all processes give the global mean."""
         raise TypeError(f"{type(self).__name__} defines no forward")
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         """F(x of the row, y of the column): compatible pairs lie on the diagonal.
 
-        x comes from `batch`, y from `answers` (as many samples; default: the same batch).
+        x comes from `batch` (A samples), y from `answers` (B samples; default: the same batch).
         """
         raise TypeError(f"{type(self).__name__} defines no energies")
 
@@ -44,7 +44,7 @@ class Objective(nn.Module):
         """Whether `energies_between` is defined for these two modalities."""
         return False
 
-    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         """F(modality x of the row, modality y of the column), of the whole of both; ConfigError where undefined."""
         raise ConfigError(f"method: {type(self).__name__} does not compare {x} with {y}; expected a cross-modal method")
 

@@ -120,7 +120,7 @@ class JointEmbedding(Objective):
         pair = pairs(queries.present, keys.present)
         return torch.where(pair, energy, 0.0).sum((0, 1)) / pair.sum((0, 1)).clamp(min=1)
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         queries = self.queries(self.embedder(batch)[0])
         keys = self.keys(batch if answers is None else answers)
         # x is the first view, y the last: of a picture two augmentations, else two modalities
@@ -129,7 +129,7 @@ class JointEmbedding(Objective):
     def compares(self, x: str, y: str) -> bool:
         return x != y and {x, y} <= self.embedder.by_name.keys()
 
-    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
         queries = self.queries(self.embedder(batch, x)[0])

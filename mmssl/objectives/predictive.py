@@ -151,14 +151,14 @@ class Predictive(Objective):
         shown = self.shown(batch)
         return {name: without(part, shown[name]) if name in shown else part for name, part in seen.items()}
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         _, seen, hidden = self.corrupted(batch)
         return self.compared(self.encoder(seen), seen, self.tokens(batch if answers is None else answers), hidden)
 
     def compares(self, x: str, y: str) -> bool:
         return x != y and {x, y} <= self.by_name.keys()
 
-    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
         asked = self.tokens(batch if answers is None else answers, y)

@@ -55,7 +55,7 @@ class Ranking(Objective):
         matched = pair_energy(lambda prediction, _: prediction, energy[..., 0], true, hidden.valid)
         return Output({"text": loss.mean()}, matched.detach(), pooled(sx).detach())
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         all_tokens, all_seen, all_hidden = self.corrupted(batch)
         tokens, seen, hidden = all_tokens["text"], all_seen["text"], all_hidden["text"]
         other = tokens if answers is None else self.tokenize(answers.views["text"])

@@ -31,7 +31,7 @@ class Together(Objective):
         energy = torch.stack([self.weights[name] * output.energy for name, output in outputs.items()]).sum(0)
         return Output(terms, energy, torch.stack([output.embedding for output in outputs.values()]).mean(0))
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "B B"]:
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         energies = [self.weights[name] * part.energies(batch, answers) for name, part in self.by_name.items()]
         return torch.stack(energies).sum(0)
 
