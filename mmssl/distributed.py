@@ -10,7 +10,6 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
-
 IS_ALONE = ContextVar("is_alone", default=False)
 
 

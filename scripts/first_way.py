@@ -58,8 +58,13 @@ PLANS = {
 def commands(out: Path, data: Path | None, seconds: float) -> Iterator[tuple[str, list[str]]]:
     """(name, arguments of `mmssl pretrain`) of each run."""
     for method, plan in PLANS.items():
-        common = [f"configs/{plan.config}.yaml", f"train.seconds={seconds}", "train.evaluate_every_steps=1000000", "evaluate.documents=1000",
-                  f"data.cache={(out / 'cache').absolute()}"]  # fmt: skip
+        common = [
+            f"configs/{plan.config}.yaml",
+            f"train.seconds={seconds}",
+            "train.evaluate_every_steps=1000000",
+            "evaluate.documents=1000",
+            f"data.cache={(out / 'cache').absolute()}",
+        ]
         yield f"{method}-savanna", [*common, *WORLD, *plan.world, f"run={out / f'{method}-savanna'}"]
         if data is not None:
             source, test = data / plan.source, data / plan.test
