@@ -30,6 +30,7 @@ from mmssl.pretraining import pretrain
 from mmssl.random import Draw
 from mmssl.report import write_report
 from mmssl.report.completions import draw_completions, draw_inputs
+from mmssl.report.sheet import masked_lines
 from mmssl.report.terminal import show_candidates, show_media_results
 from mmssl.runs import open_folder, record_bad, write_json
 from mmssl.train import launch, reseed, restore_weights
@@ -178,6 +179,9 @@ class MediaTask:
             objective = self.build(elsewhere, inputs)
             raw = next(prepared(data.train, inputs, config, EXAMPLES, CPU, objective.num_views, augmented=True))
             print(data.summary())
+            if data.vocabulary is not None:
+                part = next(part for part in objective.each().values() if part.answered == ("text",))
+                print("\n".join(masked_lines(part, raw, data.vocabulary)))
             print("\n".join(map(str, draw_inputs(objective, raw, inputs, out or Path("data_preview")))))
 
 

@@ -117,12 +117,12 @@ def test_a_disk_that_fills_leaves_the_config_whole(tmp_path, monkeypatch):
     started(tmp_path)
     before = (tmp_path / "run" / "config.yaml").read_bytes()
 
-    def half(self, text, *arguments, **options):
-        with open(self, "w") as file:
-            file.write(text[: len(text) // 2])
+    def half(self, content, *arguments, **options):
+        with open(self, "wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device", str(self))
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(CheckpointError, match="No space left on device"), open_folder(toy_config_there(tmp_path)):
         pass
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before
