@@ -124,6 +124,6 @@ def of_world(samples: Float[Tensor, "S L 3 H W"], config: Config, index: int, se
         "uncertainty.coverage": found.coverage,
         "uncertainty.precision": found.precision,
         "uncertainty.total_variation": found.total_variation,
-        "uncertainty.coverage_of_the_truth": expected_coverage(probability, len(samples)),
+        "uncertainty.coverage_of_the_truth": expected_coverage(probability, SAMPLES),
         "uncertainty.futures": float(len(probability)),
     }
