@@ -12,6 +12,7 @@ from mmssl.modalities.grids import Words
 from mmssl.models.predictor import WordHead
 from mmssl.models.projector import perceptron
 from mmssl.objectives import Branch, JointEmbedding, Objective, Predictive, Stream, Together
+from mmssl.sections import NonNegative
 
 
 def contrast(encoder: Any, names: tuple[str, ...], temperature: float, *widths: int) -> JointEmbedding:
@@ -37,8 +38,9 @@ def audio_visual_contrastive(
 
 def multimodal(
     encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.3, temperature: Positive = 0.1, seen_frames: Count = 4,
-    latent_width: Count = 8, latent_weight: Positive = 2e-3, predictor_layers: Count = 2, predictor_width: Count = 128,
-    predictor_heads: Count = 4, embedding_width: Count = 64, future_weight: Positive = 10.0,
+    latent_width: Count = 8, latent_weight: Positive = 2e-3, free_nats: NonNegative = 1.5, predictor_layers: Count = 2,
+    predictor_width: Count = 128, predictor_heads: Count = 4, embedding_width: Count = 64,
+    future_weight: Positive = 10.0,
 ) -> Objective:  # fmt: skip
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
     brings the error of pixels to the size of the other two.
@@ -54,7 +56,7 @@ def multimodal(
     parts: dict[str, Objective] = {
         "words": Predictive(streams={"text": stream}, encoder=encoder),
         "future": future(
-            encoder, modalities, latent_weight=latent_weight, predictor_layers=predictor_layers,
+            encoder, modalities, latent_weight=latent_weight, free_nats=free_nats, predictor_layers=predictor_layers,
             predictor_width=predictor_width, predictor_heads=predictor_heads,
         ),
         "contrast": contrast(encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width),

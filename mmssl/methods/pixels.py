@@ -14,6 +14,7 @@ from mmssl.models.target import Data, NormalisedPatches
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import LatentStream, Objective, Predictive, Stream
 from mmssl.objectives.predictive import Base, nothing
+from mmssl.sections import NonNegative
 from mmssl.tokens import in_place
 
 Count = Annotated[int, Field(ge=1)]
@@ -106,10 +107,12 @@ def last_frame(encoder: TransformerEncoder) -> LastFrame:
 
 def frame_prediction_latent(
     encoder: Any, modalities: Any, *, seen_frames: Count = 4, latent_width: Count = 16, latent_weight: Positive = 1e-3,
-    latent_layers: Count = 2, predictor_layers: Count = 4, predictor_width: Count = 384, predictor_heads: Count = 6,
+    free_nats: NonNegative = 0.0, latent_layers: Count = 2, predictor_layers: Count = 4, predictor_width: Count = 384,
+    predictor_heads: Count = 6,
 ) -> Objective:  # fmt: skip
     """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that
-    does not (Denton & Fergus 2018, arXiv:1802.07687, one z a clip). `latent_weight` times KL in nats is z's cost.
+    does not (Denton & Fergus 2018, arXiv:1802.07687, one z a clip). `latent_weight` times KL in nats
+    beyond `free_nats` is z's cost: its limit of capacity.
     """
     corrupt = past(only(encoder, "video"), seen_frames)
     cut = encoder.cuts["video"]
@@ -123,6 +126,6 @@ def frame_prediction_latent(
     )  # fmt: skip
     stream = LatentStream(
         tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, weight=latent_weight, base=last_frame(encoder),
+        latent=latent, weight=latent_weight, free=free_nats, base=last_frame(encoder),
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)

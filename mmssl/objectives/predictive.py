@@ -68,26 +68,33 @@ class Stream(nn.Module):
 
 
 class LatentStream(Stream):
-    """A stream whose predictor is told z: F(x, y) = energy of the prediction with z ~ q(z | x, y) + weight * KL(q ||
-    p(z | x)).
+    """A stream whose predictor is told z: F(x, y) = energy of the prediction with z ~ q(z | x, y), plus the cost of z:
+    weight * max(0, KL(q || p(z | x)) - free).
+
+    The first `free` nats cost nothing (Kingma et al. 2016, arXiv:1606.04934, appendix C.8): otherwise z is given up
+    before the predictor has learned what to do with it.
     """
 
     has_latent = True
 
-    def __init__(self, *, latent: GaussianLatent, weight: float, **stream: Any) -> None:
+    def __init__(self, *, latent: GaussianLatent, weight: float, free: float = 0.0, **stream: Any) -> None:
         super().__init__(**stream)
-        self.latent, self.weight = latent, weight
+        self.latent, self.weight, self.free = latent, weight, free
+
+    def cost(self, divergence: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """What the nats of z cost."""
+        return self.weight * (divergence - self.free).clamp(min=0)
 
     def terms(
         self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place, draw: Draw
     ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, " B"]]:
         # what the base does not tell: predicted by z and the rest
         answer = at(sy, hidden) - self.base(seen, hidden)
-        posterior, cost = self.latent(sx, answer, hidden)
+        posterior, nats = self.latent(sx, answer, hidden)
         # the noise belongs to the sample, so that a step does not depend on how its batch is split
         prediction = self.predictor(sx, hidden, posterior.at(draw.normal("z", self.latent.width)))
         energy = pair_energy(self.energy, prediction, answer, hidden.valid)
-        cost = torch.where(hidden.valid.any(1), self.weight * cost, 0.0)
+        cost = torch.where(hidden.valid.any(1), self.cost(nats), 0.0)
         return {"": energy, ".z": cost}, energy + cost
 
     def pairs(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "A B"]:
@@ -97,9 +104,9 @@ class LatentStream(Stream):
         for row in range(len(answer)):
             mine = {name: repeated(tokens, row, answer.shape[1]) for name, tokens in sx.items()}
             place, rest = place_of(hidden, row, answer.shape[1]), answer[row] - base[row]
-            posterior, cost = self.latent(mine, rest, place)
+            posterior, nats = self.latent(mine, rest, place)
             energy = pair_energy(self.energy, self.predictor(mine, place, posterior.mean), rest, valid[row])
-            rows.append(energy + torch.where(valid[row].any(1), self.weight * cost, 0.0))
+            rows.append(energy + torch.where(valid[row].any(1), self.cost(nats), 0.0))
         return torch.stack(rows)
 
     def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
