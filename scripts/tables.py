@@ -55,6 +55,11 @@ VIEWS: Columns = (
     ("best of 16", "video.best_of.16.psnr", "{:.1f}"),
     ("coverage", "uncertainty.coverage", "{:.0%}"),
 )
+SHORT = tuple(
+    column
+    for column in VIEWS
+    if column[0] in ("energy AUROC", "collapse", "kNN", "probe", "picture to sound R@1", "best of 16", "coverage")
+)
 SETS = ("savanna", "folder")
 TEXT = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
 
@@ -116,6 +121,7 @@ def tables() -> dict[str, str]:
     for kind in SETS:
         rows = [(name, first.get(f"{name}-{kind}", {})) for name in others]
         found[kind] = table([row for row in rows if row[1]], VIEWS)
+        found[f"{kind}_short"] = table([row for row in rows if row[1]], SHORT)
     return found
 
 
