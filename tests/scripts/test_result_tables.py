@@ -24,7 +24,8 @@ def test_the_pages_hold_the_tables_as_they_would_be_written_now():
     found = tables.tables()
     for page in tables.PAGES:
         assert tables.marked(page.read_text(), found) == page.read_text()
-    assert all(f"<!-- {mark} -->" in (ROOT / "README.md").read_text() for mark in ("words", "savanna_short", "folder_short"))
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"<!-- {mark} -->" in readme for mark in ("words", "savanna_short", "folder_short"))
 
 
 def test_every_method_has_a_row_with_measured_figures():
