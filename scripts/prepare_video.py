@@ -6,8 +6,8 @@ usage: python scripts/prepare_video.py CLIPS SOUNDS OUT
 CLIPS holds labels.csv, boxes.csv.gz and <label>/*.mp4; SOUNDS holds DRONE_*.flac and HELICOPTER_*.flac. Writes
 OUT/objects/{train,test}/<label>/*.mp4: 64 x 64 pixels around the object (a square of twice its median box, at least 64
 pixels wide, whose centre follows the box smoothed over a second); OUT/pairs/{train,test}/{drone,helicopter}/*.mp4:
-those of them that have a sound; and OUT/sounds/{drone,helicopter}/*.flac with their names: same class, not recorded together;
-no recording serves both train and test.
+those of them that have a sound; and OUT/sounds/{drone,helicopter}/*.flac with their names: same class, not recorded
+together; no recording serves both train and test.
 """
 
 import csv
