@@ -90,7 +90,7 @@ def test_flops_of_a_token_match_a_count_by_hand(benchmark):
 
 
 def test_two_steps_of_stock_training_are_counted(benchmark_text, workspace):
-    measured = benchmark_text.stock("c", workspace, benchmark_text.Budget(0.01))
+    measured = benchmark_text.stock("b", workspace, benchmark_text.Budget(0.01))
     assert measured.steps >= 1
     assert measured.real_tokens == measured.slots == measured.steps * 2048
 
