@@ -81,8 +81,9 @@ def future_results(objective: Objective, inputs: Inputs, config: Config, heldout
     device = next(objective.parameters()).device
     values: dict[str, list[float]] = {}
     for batch in heldout_batches(heldout, config.seed, min(CLIPS, config.evaluate.documents), device):
-        one = completed(part, inputs(batch), samples=SAMPLES)["video"]
-        mean = completed(part, inputs(batch), samples=0)["video"]
+        given = inputs(batch)
+        one = completed(part, given, samples=SAMPLES)["video"]
+        mean = completed(part, given, samples=0)["video"]
         truth, guesses, likely = (
             to_pixels(torch.stack(clips))[:, :, seen:].float().cpu() / 255
             for clips in ([one.original], one.samples, mean.samples)
