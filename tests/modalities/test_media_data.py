@@ -258,7 +258,7 @@ def test_the_built_in_world_is_read_whole_and_held_out_samples_are_fresh(tmp_pat
         for ids, caption in zip(found["text"], savanna.captions(seed, indices), strict=True):
             (encoded,) = data.vocabulary.encode([caption])
             filled = [data.vocabulary.first, *encoded, data.vocabulary.last]
-            assert ids.tolist() == filled + [data.vocabulary.pad] * (24 - len(filled))
+            assert ids.tolist() == filled + [data.vocabulary.pad] * (16 - len(filled))
         numbers = savanna.event_numbers(seed, indices)
         assert reader.labels() == [savanna.events()[number][0].predator for number in numbers]
     again = reopen_media(config, Path(config.run), ("text", "image", "audio", "video"))
