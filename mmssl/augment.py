@@ -24,6 +24,15 @@ SIGMAS = (0.1, 2.0)  # of the blur, in pixels
 JITTERS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
 
+class View(NamedTuple):
+    """How a method wants one view of a picture, beside what the config says of all of them."""
+
+    size: int = 0  # pixels of a side; 0: that of the picture
+    area: tuple[float, float] | None = None  # of a random crop, as ratios; None: from views.smallest_area to 1
+    pieces: int = 0  # a side of a jigsaw: (B, pieces^2, 3, h, w) in an order of each sample's own; 0: whole
+    is_rotated: bool = False  # by 0, 90, 180 or 270 degrees: `turns` says by how many quarters
+
+
 class Crop(NamedTuple):
     """A window of each sample, in whole pixels."""
 

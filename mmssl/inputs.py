@@ -6,7 +6,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from mmssl.augment import augment, normalise, to_unit
+from mmssl.augment import View, augment, normalise, to_unit
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import ConfigError
@@ -35,11 +35,13 @@ class Inputs:
         if missing := set(names) - set(self.modalities):
             raise ConfigError(f"data: {', '.join(missing)} needs a vocabulary; expected data.source=savanna")
 
-    def __call__(self, batch: Batch, *, num_views: int = 1, augmented: bool = False) -> Batch:
-        """The batch as the objective sees it; more than one view of a picture is always augmented."""
+    def __call__(self, batch: Batch, *, wanted: tuple[View, ...] = (View(),), augmented: bool = False) -> Batch:
+        """The batch as the objective sees it, its pictures in the views that are wanted; several are always
+        augmented.
+        """
         views = dict(batch.views)
         for name in self.modalities:
-            views[name] = getattr(self, f"of_{name}")(batch, num_views, augmented)
+            views[name] = getattr(self, f"of_{name}")(batch, wanted, augmented)
         return batch._replace(views=views)
 
     def only(self, *names: str) -> "Inputs":
@@ -48,27 +50,27 @@ class Inputs:
         found.modalities = {name: self.modalities[name] for name in names}
         return found
 
-    def of_text(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+    def of_text(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """Words as they are."""
         return batch.views["text"]
 
-    def of_image(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
-        """`num_views` views of each picture."""
+    def of_image(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
+        """The views of each picture."""
         pixels = batch.views["image"][0]
-        if not augmented and num_views == 1:
+        if not augmented and len(wanted) == 1:
             return [normalise(to_unit(pixels))]
-        return [normalise(augment(pixels, batch.draw, view, self.config.views)) for view in range(num_views)]
+        return [normalise(augment(pixels, batch.draw, view, self.config.views)) for view in range(len(wanted))]
 
-    def of_video(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+    def of_video(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """One view of each clip."""
         pixels = batch.views["video"][0]
         return [normalise(augment(pixels, batch.draw, 0, self.config.views) if augmented else to_unit(pixels))]
 
-    def of_audio(self, batch: Batch, num_views: int, augmented: bool) -> list[Tensor]:
+    def of_audio(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """The spectrogram of each sound; that of a sound which is not there is silence."""
         return [self.log_mel(batch.views["audio"][0])]
 
-    def stream(self, batches: Iterator[Batch], device: torch.device, num_views: int) -> Iterator[Batch]:
+    def stream(self, batches: Iterator[Batch], device: torch.device, wanted: tuple[View, ...]) -> Iterator[Batch]:
         """Training batches, prepared on the device as they come."""
         for batch in batches:
-            yield self(batch.to(device), num_views=num_views, augmented=True)
+            yield self(batch.to(device), wanted=wanted, augmented=True)

@@ -80,8 +80,8 @@ class MediaTask:
                 objective, config, accelerator, data, tokens_per_sample=tokens_of(objective),
                 evaluation=partial(
                     heldout_metrics, batches=lambda device: prepared(
-                        data.heldout, inputs, config, HELDOUT, device, objective.num_views)),
-                prepare=partial(inputs.stream, num_views=objective.num_views),
+                        data.heldout, inputs, config, HELDOUT, device, objective.views)),
+                prepare=partial(inputs.stream, wanted=objective.views),
             )  # fmt: skip
             if accelerator.is_main_process:
                 self.finish(objective, inputs, config, data, run.samples_seen, run.seconds)
@@ -177,7 +177,7 @@ class MediaTask:
             data = self.read(elsewhere)
             inputs = Inputs(elsewhere, self.modalities, data.vocabulary)
             objective = self.build(elsewhere, inputs)
-            raw = next(prepared(data.train, inputs, config, EXAMPLES, CPU, objective.num_views, augmented=True))
+            raw = next(prepared(data.train, inputs, config, EXAMPLES, CPU, objective.views, augmented=True))
             print(data.summary())
             if data.vocabulary is not None:
                 part = next(part for part in objective.each().values() if part.answered == ("text",))

@@ -4,12 +4,14 @@ import pytest
 import torch
 from media_runs import media_config
 
+from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.errors import ConfigError
 from mmssl.inputs import Inputs
 from mmssl.random import Draw
 from mmssl.spectrogram import LogMel
 
+TWO = (View(), View())
 BOTH = ("image", "audio", "video")
 
 
@@ -32,15 +34,15 @@ def raw(count: int = 6, first: int = 0, epoch: int = 0) -> Batch:
 
 def test_two_views_of_a_picture_differ_and_are_a_function_of_seed_epoch_and_index(config):
     inputs = Inputs(config, ("image",))
-    first, second = inputs(raw(), num_views=2).views["image"]
+    first, second = inputs(raw(), wanted=TWO).views["image"]
     for row in range(6):
         assert not torch.equal(first[row], second[row])
-    again = inputs(raw(), num_views=2).views["image"]
+    again = inputs(raw(), wanted=TWO).views["image"]
     assert torch.equal(torch.stack(again), torch.stack([first, second]))
-    later = inputs(raw(epoch=1), num_views=2).views["image"]
+    later = inputs(raw(epoch=1), wanted=TWO).views["image"]
     assert not torch.equal(later[0], first)
     # whatever batch a sample is read in
-    for view, alone in zip((first, second), inputs(raw(2, first=3), num_views=2).views["image"], strict=True):
+    for view, alone in zip((first, second), inputs(raw(2, first=3), wanted=TWO).views["image"], strict=True):
         assert torch.equal(alone, view[3:5])
 
 
@@ -72,7 +74,7 @@ def test_all_frames_of_a_clip_are_changed_alike(config):
 
 def test_a_sound_becomes_a_spectrogram_of_the_promised_shape_and_is_not_augmented(config):
     inputs = Inputs(config, ("audio",))
-    (found,) = inputs(raw(), num_views=2, augmented=True).views["audio"]
+    (found,) = inputs(raw(), wanted=TWO, augmented=True).views["audio"]
     assert found.shape == (6, *inputs.modalities["audio"].size) == (6, 16, 16)  # 2 s / 0.125 s, 16 bands
     assert torch.equal(found, LogMel(2000, 16, 0.125)(raw().views["audio"][0]))
 
@@ -82,7 +84,7 @@ def test_a_modality_that_is_missing_stays_silent(config):
     for name in BOTH:
         batch.views[name][0][~present] = 0
         batch.views[f"{name}.present"] = [present]
-    found = Inputs(config, BOTH)(batch, num_views=1)
+    found = Inputs(config, BOTH)(batch, wanted=(View(),))
     silence = found.views["audio"][0][~present]
     assert torch.equal(silence, torch.full_like(silence, -1.75))
     assert (found.views["audio"][0][present].flatten(1) > -1.75).any(1).all()
@@ -118,7 +120,7 @@ def test_words_stay_as_they_are(config, savanna_vocabulary):
     inputs = Inputs(config, ("text", "image"), savanna_vocabulary)
     batch = raw()
     ids = torch.arange(12).reshape(6, 2)
-    found = inputs(batch._replace(views=batch.views | {"text": [ids]}), num_views=2, augmented=True)
+    found = inputs(batch._replace(views=batch.views | {"text": [ids]}), wanted=TWO, augmented=True)
     assert torch.equal(found.views["text"][0], ids)
 
 
@@ -129,7 +131,7 @@ def test_words_without_a_vocabulary_are_a_config_error(config):
 
 def test_training_batches_are_augmented_as_they_come(config):
     inputs, device = Inputs(config, ("image",)), torch.device("cpu")
-    stream = inputs.stream(iter([raw(), raw(first=6)]), device, 1)
+    stream = inputs.stream(iter([raw(), raw(first=6)]), device, (View(),))
     for first, found in zip((0, 6), stream, strict=True):
         expected = inputs(raw(first=first), augmented=True)
         assert torch.equal(found.views["image"][0], expected.views["image"][0])

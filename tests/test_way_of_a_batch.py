@@ -38,7 +38,7 @@ def visited(folder: Path, task: str, *overrides: str) -> list[str]:
         if event == "call" and path.is_relative_to(PACKAGE):
             found.setdefault(path.relative_to(PACKAGE).as_posix())
 
-    prepared = inputs.stream(stream, next(objective.parameters()).device, objective.num_views)
+    prepared = inputs.stream(stream, next(objective.parameters()).device, objective.views)
     next(prepared)  # what is read once, such as the table of samples, is no part of a batch's way
     sys.setprofile(note)
     try:

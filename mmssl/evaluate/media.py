@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
@@ -59,13 +60,13 @@ def prepared(
     config: Config,
     rows: int,
     device: torch.device,
-    num_views: int = 1,
+    wanted: tuple[View, ...] = (View(),),
     at_once: int = 16,
     augmented: bool = False,
 ) -> Iterator[Batch]:
     """The first samples as the objective sees them; two views of a picture are always two augmentations."""
     for batch in heldout_batches(reader, config.seed, rows, device, at_once):
-        yield inputs(batch, num_views=num_views, augmented=augmented)
+        yield inputs(batch, wanted=wanted, augmented=augmented)
 
 
 @torch.no_grad()
@@ -206,11 +207,11 @@ def model_results(
     results: dict[str, Any] = {}
     for name, part in {"": objective, **objective.each()}.items():
         of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
-        batches = prepared(heldout, inputs, config, min(PAIRED, config.evaluate.documents), device, part.num_views)
+        batches = prepared(heldout, inputs, config, min(PAIRED, config.evaluate.documents), device, part.views)
         found = energy_results(part, batches, of_part)
         results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
     for part in objective.each().values():
-        for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.num_views, at_once=CANDIDATES):
+        for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
             results |= retrieval_results(part, batch, list(inputs.modalities))
     parts = features(objective.encoder, heldout, inputs, config, config.evaluate.documents)
     return results | (collapse_results(parts) if parts and len(next(iter(parts.values()))) > 1 else {})

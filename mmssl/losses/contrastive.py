@@ -2,54 +2,65 @@
 
 import torch
 from einops import rearrange
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmssl.losses.criterion import Criterion
 from mmssl.losses.views import Views, pairs
 
 ABSENT = -1e9  # of a similarity that does not count: its softmax is exactly 0
 
 
-def nt_xent(temperature: float):
+class NTXent(Criterion):
     """SimCLR's criterion: among all other views of all samples find the one of the same sample (Chen et al. 2020,
     arXiv:2002.05709, eq. 1), the mean over all V * B views, over positives where V > 2.
+
+    `negative_weight` scales the logarithm of the sum over all others; at 0 there are no negatives, and any constant
+    embedding is a minimum.
     """
 
-    def criterion(queries: Views, keys: Views) -> dict[str, Tensor]:
-        value, present = queries.gathered()
-        flat = rearrange(normalize(value, dim=-1), "v b d -> (v b) d")
-        here = rearrange(present, "v b -> (v b)")
+    def __init__(self, temperature: float, negative_weight: float = 1.0) -> None:
+        super().__init__()
+        self.temperature, self.negative_weight = temperature, negative_weight
+
+    def forward(self, queries: Views, keys: Views, index: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
+        views = queries.gathered()
+        flat = rearrange(normalize(views.value, dim=-1), "v b d -> (v b) d")
+        here = rearrange(views.present, "v b -> (v b)")
         itself = torch.eye(len(flat), dtype=torch.bool, device=flat.device)
-        similarity = (flat @ flat.T / temperature).masked_fill(itself | ~here[None], ABSENT)
-        negative_log = -rearrange(
-            similarity.log_softmax(-1), "(v b) (w c) -> v w b c", v=len(value), w=len(value)
-        ).diagonal(dim1=2, dim2=3)
-        positive = pairs(present, present)
+        similarity = (flat @ flat.T / self.temperature).masked_fill(itself | ~here[None], ABSENT)
+        others = self.negative_weight * similarity.logsumexp(-1, keepdim=True)
+        num_views = len(views.value)
+        negative_log = rearrange(others - similarity, "(v b) (w c) -> v w b c", v=num_views, w=num_views).diagonal(
+            dim1=2, dim2=3
+        )
+        positive = pairs(views, views)
         per_view = torch.where(positive, negative_log, 0.0).sum(1) / positive.sum(1).clamp(min=1)
         return {"contrast": per_view.mean()}
 
-    return criterion
 
-
-def cross_modal(temperature: float, names: tuple[str, ...]):
+class CrossModal(Criterion):
     """For each pair of modalities, both ways: among all samples' second find the one that belongs to the first.
 
     Symmetric InfoNCE (van den Oord et al. 2018, arXiv:1807.03748, eq. 4; Radford et al. 2021, arXiv:2103.00020,
     figure 3), the mean over samples, over both ways and over pairs of modalities; each pair is a term of its own. A
     sample that lacks one of the two costs 0 and is no negative.
     """
-    couples = [(a, b) for a in range(len(names)) for b in range(a + 1, len(names))]
 
-    def criterion(queries: Views, keys: Views) -> dict[str, Tensor]:
-        value, present = queries.gathered()
+    def __init__(self, temperature: float, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.temperature, self.names = temperature, names
+        self.couples = [(a, b) for a in range(len(names)) for b in range(a + 1, len(names))]
+
+    def forward(self, queries: Views, keys: Views, index: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
+        value, present, _ = queries.gathered()
         value = normalize(value, dim=-1)
         terms = {}
-        for a, b in couples:
+        for a, b in self.couples:
             both = present[a] & present[b]
-            similarity = (value[a] @ value[b].T / temperature).masked_fill(~both[None], ABSENT)
-            back = (value[b] @ value[a].T / temperature).masked_fill(~both[None], ABSENT)
+            similarity = (value[a] @ value[b].T / self.temperature).masked_fill(~both[None], ABSENT)
+            back = (value[b] @ value[a].T / self.temperature).masked_fill(~both[None], ABSENT)
             per_sample = -0.5 * (similarity.log_softmax(-1).diagonal() + back.log_softmax(-1).diagonal())
-            terms[f"{names[a]}_{names[b]}"] = torch.where(both, per_sample, 0.0).mean() / len(couples)
+            terms[f"{self.names[a]}_{self.names[b]}"] = torch.where(both, per_sample, 0.0).mean() / len(self.couples)
         return terms
-
-    return criterion

@@ -1,16 +1,24 @@
 """Similarity alone: what keeps it from collapse lies in the teacher and the predictor."""
 
-import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmssl.energy import cosine
-from mmssl.losses.views import Views, pairs
+from mmssl.losses.criterion import Criterion
+from mmssl.losses.views import Views, mean_of_pairs, pairs
 
 
-def regression(queries: Views, keys: Views) -> dict[str, Tensor]:
-    """2 - 2 cos(query, key of the other view) (Grill et al. 2020, arXiv:2006.07733, eq. 2), the mean over samples of
-    the mean over pairs of views.
+class Similarity(Criterion):
+    """`scale` * (1 - cos(query, key of another view)), the mean over samples of the mean over pairs of views.
+
+    BYOL's 2 - 2 cos has scale 2 (Grill et al. 2020, arXiv:2006.07733, eq. 2); SimSiam's -cos / 2 - cos / 2 has scale 1
+    and another constant (Chen & He 2021, arXiv:2011.10566, eq. 2).
     """
-    energy = 2 * cosine(queries.value[:, None], keys.value[None])
-    pair = pairs(queries.present, keys.present)
-    return {"similarity": (torch.where(pair, energy, 0.0).sum((0, 1)) / pair.sum((0, 1)).clamp(min=1)).mean()}
+
+    def __init__(self, scale: float = 2.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, queries: Views, keys: Views, index: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
+        energy = self.scale * cosine(queries.value[:, None], keys.value[None])
+        return {"similarity": mean_of_pairs(energy, pairs(queries, keys)).mean()}

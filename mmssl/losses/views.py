@@ -10,18 +10,35 @@ from mmssl.distributed import gather
 
 
 class Views(NamedTuple):
-    """V embedded views of B samples; `present` is False where a sample lacks the view's modality."""
+    """V embedded views of B samples; `present` is False where a sample lacks the view's modality, `number` says which
+    of a sample's views each is.
+    """
 
     value: Float[Tensor, "V B D"]
     present: Bool[Tensor, "V B"]
+    number: tuple[int, ...]
 
     def gathered(self) -> "Views":
         """Those of all processes, with gradient."""
         value, present = gather(self.value.transpose(0, 1)), gather(self.present.T.float())
-        return Views(value.transpose(0, 1), present.T > 0.5)
+        return Views(value.transpose(0, 1), present.T > 0.5, self.number)
+
+    def chosen(self, number: tuple[int, ...]) -> "Views":
+        """Those of these numbers."""
+        rows = [self.number.index(one) for one in number]
+        return Views(self.value[rows], self.present[rows], number)
+
+    def detached(self) -> "Views":
+        """The same without gradient."""
+        return self._replace(value=self.value.detach())
 
 
-def pairs(a: Bool[Tensor, "V B"], b: Bool[Tensor, "T B"]) -> Bool[Tensor, "V T B"]:
+def pairs(a: Views, b: Views) -> Bool[Tensor, "V T B"]:
     """Which pairs of different views a sample has."""
-    same = torch.eye(len(a), len(b), dtype=torch.bool, device=a.device)
-    return a[:, None] & b[None] & ~same[..., None]
+    same = torch.tensor(a.number)[:, None] == torch.tensor(b.number)[None]
+    return a.present[:, None] & b.present[None] & ~same.to(a.present.device)[..., None]
+
+
+def mean_of_pairs(energy: Float[Tensor, "V T B"], pair: Bool[Tensor, "V T B"]) -> Float[Tensor, " B"]:
+    """The mean over the pairs of views that each sample has; 0 where it has none."""
+    return torch.where(pair, energy, 0.0).sum((0, 1)) / pair.sum((0, 1)).clamp(min=1)

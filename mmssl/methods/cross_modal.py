@@ -3,10 +3,11 @@
 from functools import partial
 from typing import Any
 
+from mmssl.augment import View
 from mmssl.corruption import replace_tokens
 from mmssl.energy import cosine, cross_entropy
 from mmssl.errors import ConfigError
-from mmssl.losses.contrastive import cross_modal
+from mmssl.losses.contrastive import CrossModal
 from mmssl.methods.pixels import Count, Positive, Ratio, frame_prediction_latent, only, visible_only
 from mmssl.modalities.grids import Words
 from mmssl.models.predictor import WordHead
@@ -18,11 +19,13 @@ from mmssl.sections import NonNegative
 def contrast(encoder: Any, names: tuple[str, ...], temperature: float, *widths: int) -> JointEmbedding:
     """Each modality's embedding among all samples' of each other one."""
     branches = {
-        name: Branch(tokenize=only(encoder, name).cuts[name].tokenize, projector=perceptron(encoder.width, *widths))
+        name: Branch(
+            name=name, tokenize=only(encoder, name).cuts[name].tokenize, projector=perceptron(encoder.width, *widths)
+        )
         for name in names
     }
     return JointEmbedding(
-        encoder=encoder, branches=branches, criterion=cross_modal(temperature, names), energy=cosine, num_views=1
+        encoder=encoder, branches=branches, criterion=CrossModal(temperature, names), energy=cosine, views=(View(),)
     )
 
 

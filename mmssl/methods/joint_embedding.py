@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from mmssl.augment import View
 from mmssl.energy import cosine, squared_error
 from mmssl.errors import ConfigError
-from mmssl.losses.contrastive import nt_xent
-from mmssl.losses.redundancy import vicreg as vicreg_criterion
-from mmssl.losses.similarity import regression
+from mmssl.losses.contrastive import NTXent
+from mmssl.losses.redundancy import VarianceInvarianceCovariance
+from mmssl.losses.similarity import Similarity
 from mmssl.methods.jepa import Momentum
 from mmssl.methods.pixels import Count, Positive
 from mmssl.models.projector import perceptron
@@ -24,7 +25,7 @@ def picture_branch(encoder: Any, *widths: int, last_norm: bool = False) -> dict[
     if "image" not in getattr(encoder, "cuts", {}):
         raise ConfigError("method: needs pictures, and an encoder of them; expected task image_pretraining")
     projector = perceptron(encoder.width, *widths, last_norm=last_norm)
-    return {"image": Branch(tokenize=encoder.cuts["image"].tokenize, projector=projector)}
+    return {"image": Branch(name="image", tokenize=encoder.cuts["image"].tokenize, projector=projector)}
 
 
 def simclr(
@@ -36,7 +37,7 @@ def simclr(
     """
     return JointEmbedding(
         encoder=encoder, branches=picture_branch(encoder, projector_width, embedding_width, last_norm=True),
-        criterion=nt_xent(temperature), energy=cosine, num_views=num_views,
+        criterion=NTXent(temperature), energy=cosine, views=(View(),) * num_views,
     )  # fmt: skip
 
 
@@ -47,7 +48,8 @@ def vicreg(
     """VICReg: equal embeddings whose features vary and do not covary (Bardes et al. 2021, arXiv:2105.04906)."""
     return JointEmbedding(
         encoder=encoder, branches=picture_branch(encoder, projector_width, projector_width, projector_width),
-        criterion=vicreg_criterion(invariance, variance, covariance), energy=squared_error, num_views=num_views,
+        criterion=VarianceInvarianceCovariance(invariance, variance, covariance), energy=squared_error,
+        views=(View(),) * num_views,
     )  # fmt: skip
 
 
@@ -59,7 +61,7 @@ def byol(
     arXiv:2006.07733).
     """
     return JointEmbedding(
-        encoder=encoder, branches=picture_branch(encoder, projector_width, embedding_width), criterion=regression,
-        energy=cosine, predictor=perceptron(embedding_width, projector_width, embedding_width), num_views=num_views,
-        teacher=partial(EmbeddingTeacher, momentum=momentum),
+        encoder=encoder, branches=picture_branch(encoder, projector_width, embedding_width), criterion=Similarity(),
+        energy=cosine, predictor=perceptron(embedding_width, projector_width, embedding_width),
+        teacher=partial(EmbeddingTeacher, momentum=momentum), views=(View(),) * num_views,
     )  # fmt: skip

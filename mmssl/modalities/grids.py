@@ -19,6 +19,7 @@ PATTERNS = {
     "audio": ("b (t p) (f q)", "b (t f) (p q)", ("t", "f"), ("p", "q")),
     "video": ("b (t p) c (y q) (x r)", "b (t y x) (c p q r)", ("t", "y", "x"), ("p", "q", "r")),
 }
+AXES = {"image": (2, 3), "audio": (1, 2), "video": (1, 3, 4)}  # of a view, those that are cut
 
 
 class Cut(NamedTuple):
@@ -40,11 +41,12 @@ class Cut(NamedTuple):
         return self.channels * int(torch.tensor(self.patch).prod())
 
     def tokenize(self, views: list[Tensor]) -> Tokens:
-        """The patches of the first view, each sample one document; it has no parameters."""
+        """The patches of the first view, of its own size, each sample one document; it has no parameters."""
         whole, cut, _, sizes = PATTERNS[self.name]
         value = rearrange(views[0], f"{whole} -> {cut}", **dict(zip(sizes, self.patch, strict=True)))
         position = torch.arange(value.shape[1], device=value.device).expand(value.shape[:2])
-        return Tokens(value, Place(position, torch.zeros_like(position), self.grid))
+        size = tuple(views[0].shape[axis] for axis in AXES[self.name])
+        return Tokens(value, Place(position, torch.zeros_like(position), self._replace(size=size).grid))
 
     def paste(self, value: Float[Tensor, "B N D"]) -> Float[Tensor, "B ..."]:
         """The view that consists of these patches."""

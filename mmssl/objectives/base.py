@@ -1,11 +1,12 @@
 """What every objective is: a loss for training, an energy for every pair of samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.errors import ConfigError
 from mmssl.tokens import Place, Tokens
@@ -18,7 +19,8 @@ class Output(NamedTuple):
 
     terms: dict[str, Float[Tensor, ""]]  # weighted means over the samples of the batch; the loss is their sum
     energy: Float[Tensor, " B"]  # F(x, y) of each sample
-    embedding: Float[Tensor, "B D"]  # detached
+    embedding: Float[Tensor, "B D"]  # the encoder's, detached
+    compared: Float[Tensor, "B P"] | None = None  # what the energy compares, detached, where it is one vector a sample
 
 
 class Objective(nn.Module):
@@ -26,7 +28,8 @@ class Objective(nn.Module):
 
     encoder: nn.Module  # what outlives pretraining
     normalised: bool = True  # whether exp(-energy) sums to 1 over all answers, so that it is a probability
-    num_views: int = 1  # augmented views of each picture that a forward reads
+    views: tuple[View, ...] = (View(),)  # how each of the views of a picture that a forward reads is made
+    regroup_epochs: float = 0.0  # epochs between two calls of `regroup`; 0: it is never called
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
 
     def forward(self, batch: Batch) -> Output:
@@ -64,6 +67,14 @@ class Objective(nn.Module):
     def each(self) -> dict[str, "Objective"]:
         """The objectives that are trained together, by name; one that stands alone has no name."""
         return {"": self}
+
+    def remember(self, num_samples: int) -> None:
+        """Called once, before training and before weights are restored: the samples that there are to train on."""
+
+    def regroup(self, batches: Iterator[Batch]) -> None:
+        """Called every `regroup_epochs`, from the first step on, with all training samples once, in order, on all
+        processes alike.
+        """
 
     def after_step(self, progress: float) -> None:
         """Called after each optimizer step with the progress in [0, 1]; teachers follow their students here."""

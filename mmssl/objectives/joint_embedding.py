@@ -1,35 +1,52 @@
 """Embed two things that belong together near each other, without embedding everything at one point."""
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mmssl.augment import View
 from mmssl.batch import Batch
-from mmssl.losses.views import Views, pairs
+from mmssl.losses.criterion import Criterion
+from mmssl.losses.views import Views, mean_of_pairs, pairs
 from mmssl.models.target import Copy
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.predictive import Energy, Tokenize, pooled
 from mmssl.tokens import without
 
-Criterion = Callable[[Views, Views], dict[str, Tensor]]  # (queries, keys) -> terms, over the whole gathered batch
+Item = tuple[str, int]  # a view of a modality: all views of all modalities of a sample, in order, are numbered
 
 
 class Branch(nn.Module):
-    """One modality's way: a view -> tokens -> (the encoder) -> mean over tokens -> projector."""
+    """One modality's way: views -> tokens -> the encoder -> mean over tokens -> projector."""
 
     tokenize: Tokenize
 
-    def __init__(self, *, tokenize: Tokenize, projector: nn.Module) -> None:
+    def __init__(self, *, name: str, tokenize: Tokenize, projector: nn.Module) -> None:
         super().__init__()
-        self.tokenize, self.projector = tokenize, projector
+        self.name, self.tokenize, self.projector = name, tokenize, projector
+
+    def forward(
+        self, encoder: nn.Module, views: list[Tensor], present: Bool[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "V B P"], Float[Tensor, "V B D"]]:
+        """The projected views and the encoder's own embeddings of them; views of one size go in one pass."""
+        groups = [list(group) for _, group in groupby(views, key=lambda view: view.shape)]
+        feature = torch.cat([self.features(encoder, torch.cat(group), present.repeat(len(group))) for group in groups])
+        value = rearrange(self.projector(feature), "(v b) p -> v b p", v=len(views))
+        return value.float(), rearrange(feature, "(v b) d -> v b d", v=len(views))
+
+    def features(self, encoder: nn.Module, view: Tensor, present: Bool[Tensor, " B"]) -> Float[Tensor, "B D"]:
+        """The mean of the encoder's embeddings of a view's tokens."""
+        tokens = without(self.tokenize([view]), present)
+        return pooled({self.name: encoder({self.name: tokens})[self.name]})
 
 
 class Embedder(nn.Module):
-    """All views of all modalities as points of one space."""
+    """Views of all modalities as points of one space."""
 
     def __init__(self, encoder: nn.Module, branches: dict[str, Branch]) -> None:
         super().__init__()
@@ -37,33 +54,35 @@ class Embedder(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.by_name = branches
 
-    def forward(self, batch: Batch, *names: str) -> tuple[Views, Float[Tensor, "B D"]]:
-        """The projected views of some modalities (by default all), one after the other, and the mean of the encoder's
-        own embeddings.
-        """
-        values, present, features = [], [], []
-        for name in names or self.by_name:
-            value, feature = self.of(name, batch)
-            values.append(value)
-            features.append(feature)
-            present += [batch.present(name)] * len(value)
-        return Views(torch.cat(values), torch.stack(present)), torch.stack(features).mean(0)
+    def items(self, batch: Batch) -> list[Item]:
+        """All views that a sample of the batch has, as they are numbered."""
+        return [(name, view) for name in self.by_name for view in range(len(batch.views.get(name, [])))]
 
-    def of(self, name: str, batch: Batch) -> tuple[Float[Tensor, "V B P"], Float[Tensor, "B D"]]:
-        """The views of one modality, all in one pass."""
-        branch, views = self.by_name[name], batch.views[name]
-        tokens = branch.tokenize([torch.cat(views)])
-        tokens = without(tokens, batch.present(name).repeat(len(views)))
-        feature = pooled({name: self.encoder({name: tokens})[name]})
-        value = rearrange(branch.projector(feature), "(v b) p -> v b p", v=len(views))
-        return value.float(), rearrange(feature, "(v b) d -> v b d", v=len(views)).mean(0)
+    def forward(self, batch: Batch, numbers: tuple[int, ...] | None = None) -> tuple[Views, Float[Tensor, "B D"]]:
+        """The projected views of these numbers (default: all), and the mean of the encoder's own embeddings."""
+        items = list(enumerate(self.items(batch)))
+        items = items if numbers is None else [items[number] for number in numbers]
+        values, present, features = [], [], []
+        for name, group in groupby(items, key=lambda item: item[1][0]):
+            views = [batch.views[name][view] for _, (_, view) in group]
+            value, feature = self.by_name[name](self.encoder, views, batch.present(name))
+            values.append(value)
+            features.append(feature.mean(0))
+            present += [batch.present(name)] * len(views)
+        found = Views(torch.cat(values), torch.stack(present), tuple(number for number, _ in items))
+        return found, torch.stack(features).mean(0)
 
 
 class Itself(nn.Module):
-    """The student is its own teacher: keys are the queries, before the predictor."""
+    """The student is its own teacher: keys are what it says of its views, before the predictor."""
 
-    def forward(self, views: Views, batch: Batch, *names: str) -> Views:
-        return views
+    def __init__(self, *, stop_gradient: bool = False) -> None:
+        super().__init__()
+        self.stop_gradient = stop_gradient
+
+    def forward(self, views: Views, batch: Batch, numbers: tuple[int, ...]) -> Views:
+        keys = views.chosen(numbers)
+        return keys.detached() if self.stop_gradient else keys
 
     def follow(self, student: nn.Module, progress: float) -> None:
         """It is the student."""
@@ -73,28 +92,31 @@ class EmbeddingTeacher(Copy):
     """Keys come from a slowly moving copy of the student; no gradient reaches them."""
 
     @torch.no_grad()
-    def forward(self, views: Views, batch: Batch, *names: str) -> Views:
-        return self.module(batch, *names)[0]
+    def forward(self, views: Views, batch: Batch, numbers: tuple[int, ...]) -> Views:
+        return self.module(batch, numbers)[0]
 
 
 class JointEmbedding(Objective):
     """F(x, y) = energy(predictor(embedding of x), teacher's embedding of y).
 
-    x and y are two views of one sample: two augmentations, or two modalities.
+    x and y are two views of one sample: two augmentations, or two modalities. The student embeds the views `asks`, the
+    teacher the views `answers` (default: all).
     """
 
     normalised = False
 
     def __init__(
-        self, *, encoder: nn.Module, branches: dict[str, Branch], criterion: Criterion,
-        energy: Energy, num_views: int, predictor: nn.Module | None = None,
+        self, *, encoder: nn.Module, branches: dict[str, Branch], criterion: Criterion, energy: Energy,
+        views: tuple[View, ...], predictor: nn.Module | None = None,
+        asks: tuple[int, ...] | None = None, answers: tuple[int, ...] | None = None,
         teacher: Callable[[nn.Module], Any] = lambda student: Itself(),
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedder = Embedder(encoder, branches)
         self.predictor = nn.Identity() if predictor is None else predictor
         self.teacher = teacher(self.embedder)
-        self.criterion, self.energy, self.num_views = criterion, energy, num_views
+        self.criterion, self.energy, self.views = criterion, energy, views
+        self.asks, self.answers = asks, answers
         self.answered = (list(branches)[-1],)
 
     @property
@@ -103,45 +125,50 @@ class JointEmbedding(Objective):
         return self.embedder.encoder
 
     def forward(self, batch: Batch) -> Output:
-        views, feature = self.embedder(batch)
+        views, feature = self.embedder(batch, self.asks)
         # the student's guess of what the teacher says of the other views
-        queries, keys = self.queries(views), self.teacher(views, batch)
-        terms = self.criterion(queries, keys)
-        return Output(terms, self.of_pairs(queries, keys).detach(), feature.detach())
+        queries = self.queries(views)
+        keys = self.teacher(views, batch, views.number if self.answers is None else self.answers)
+        terms = self.criterion(queries, keys, batch.draw.index)
+        energy = mean_of_pairs(self.energy(queries.value[:, None], keys.value[None]), pairs(queries, keys))
+        return Output(terms, energy.detach(), feature.detach(), queries.value[0].detach())
 
     def queries(self, views: Views) -> Views:
         """The views after the predictor."""
         value = self.predictor(rearrange(views.value, "v b d -> (v b) d"))
-        return Views(rearrange(value, "(v b) d -> v b d", v=len(views.value)).float(), views.present)
-
-    def of_pairs(self, queries: Views, keys: Views) -> Float[Tensor, " B"]:
-        """The mean energy over the pairs of different views that a sample has; 0 where it has no pair."""
-        energy = self.energy(queries.value[:, None], keys.value[None])  # (V, T, B)
-        pair = pairs(queries.present, keys.present)
-        return torch.where(pair, energy, 0.0).sum((0, 1)) / pair.sum((0, 1)).clamp(min=1)
+        return views._replace(value=rearrange(value, "(v b) d -> v b d", v=len(views.value)).float())
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        queries = self.queries(self.embedder(batch)[0])
-        keys = self.keys(batch if answers is None else answers)
-        # x is the first view, y the last: of a picture two augmentations, else two modalities
-        return between(self.energy, queries.value[0], keys.value[-1])
+        # x is the first view of the first modality; y the second view of a picture, or the last modality
+        names = list(self.embedder.by_name)
+        return self.energies_between(names[0], names[-1], batch, answers)
 
     def compares(self, x: str, y: str) -> bool:
-        return x != y and {x, y} <= self.embedder.by_name.keys()
+        return {x, y} <= self.embedder.by_name.keys() and (x != y or len(self.views) > 1)
 
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
-        queries = self.queries(self.embedder(batch, x)[0])
+        queries = self.queries(self.embedder(batch, (self.number(batch, x, 0),))[0])
         keys = self.keys(batch if answers is None else answers, y)
-        return between(self.energy, queries.value[0], keys.value[-1])
+        return between(self.energy, queries.value[0], keys.value[0])
 
-    def keys(self, batch: Batch, *names: str) -> Views:
-        """What the teacher says of a batch."""
-        return self.teacher(self.embedder(batch, *names)[0], batch, *names)
+    def keys(self, batch: Batch, name: str) -> Views:
+        """What the teacher says of a modality of a batch: of its second view, where it has several."""
+        number = self.number(batch, name, min(1, len(batch.views[name]) - 1))
+        views, _ = self.embedder(batch, (number,))
+        return self.teacher(views, batch, (number,))
+
+    def number(self, batch: Batch, name: str, view: int) -> int:
+        """The number of a modality's view."""
+        return self.embedder.items(batch).index((name, view))
+
+    def remember(self, num_samples: int) -> None:
+        self.criterion.remember(num_samples)
 
     def after_step(self, progress: float) -> None:
         self.teacher.follow(self.embedder, progress)
+        self.criterion.settle(progress)
 
 
 def between(energy: Energy, a: Float[Tensor, "A D"], b: Float[Tensor, "B D"]) -> Float[Tensor, "A B"]:

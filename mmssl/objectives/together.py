@@ -19,7 +19,7 @@ class Together(Objective):
         self.parts = nn.ModuleDict(parts)
         self.by_name = parts
         self.answered = tuple({name: None for part in parts.values() for name in part.answered})
-        self.num_views = max(part.num_views for part in parts.values())
+        self.views = max((part.views for part in parts.values()), key=len)
 
     def forward(self, batch: Batch) -> Output:
         outputs = {name: part(batch) for name, part in self.by_name.items()}
@@ -37,6 +37,10 @@ class Together(Objective):
 
     def each(self) -> dict[str, Objective]:
         return self.by_name
+
+    def remember(self, num_samples: int) -> None:
+        for part in self.by_name.values():
+            part.remember(num_samples)
 
     def after_step(self, progress: float) -> None:
         for part in self.by_name.values():

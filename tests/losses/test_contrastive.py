@@ -8,7 +8,7 @@ from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from mmssl.losses.contrastive import cross_modal, nt_xent
+from mmssl.losses.contrastive import CrossModal, NTXent
 from mmssl.losses.views import Views
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -18,19 +18,20 @@ NAMES = ("text", "image", "audio")
 
 def views(value: Tensor, present: Tensor | None = None) -> Views:
     """Of samples that have all of them unless said otherwise."""
-    return Views(value, torch.ones(value.shape[:2], dtype=torch.bool) if present is None else present)
+    here = torch.ones(value.shape[:2], dtype=torch.bool) if present is None else present
+    return Views(value, here, tuple(range(len(value))))
 
 
 def contrast(value: Tensor, temperature: float = 0.5, present: Tensor | None = None) -> Tensor:
     """NT-Xent of views."""
     both = views(value, present)
-    return nt_xent(temperature)(both, both)["contrast"]
+    return NTXent(temperature)(both, both, torch.arange(value.shape[1]))["contrast"]
 
 
 def between(value: Tensor, temperature: float = 0.07, present: Tensor | None = None) -> dict[str, Tensor]:
     """The cross-modal terms of three modalities, or of the first two."""
     both = views(value, present)
-    return cross_modal(temperature, NAMES[: len(value)])(both, both)
+    return CrossModal(temperature, NAMES[: len(value)])(both, both, torch.arange(value.shape[1]))
 
 
 def clip(a: Tensor, b: Tensor, temperature: float) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from lightly.loss import VICRegLoss
 from torch import Tensor
 
-from mmssl.losses.redundancy import vicreg
+from mmssl.losses.redundancy import VarianceInvarianceCovariance
 from mmssl.losses.views import Views
 
 VALUES = torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(0))
@@ -14,8 +14,9 @@ PRESENT = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 1, 1]]).bool()
 
 def terms(value: Tensor, present: Tensor | None = None, weights: tuple[float, ...] = (25.0, 25.0, 1.0)) -> dict:
     """The terms of views that all samples have unless said otherwise."""
-    both = Views(value, torch.ones(value.shape[:2], dtype=torch.bool) if present is None else present)
-    return vicreg(*weights)(both, both)
+    here = torch.ones(value.shape[:2], dtype=torch.bool) if present is None else present
+    both = Views(value, here, tuple(range(len(value))))
+    return VarianceInvarianceCovariance(*weights)(both, both, torch.arange(value.shape[1]))
 
 
 def loss(value: Tensor, present: Tensor | None = None, weights: tuple[float, ...] = (25.0, 25.0, 1.0)) -> Tensor:

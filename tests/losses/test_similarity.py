@@ -6,7 +6,7 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mmssl.losses.similarity import regression
+from mmssl.losses.similarity import Similarity
 from mmssl.losses.views import Views, pairs
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -18,7 +18,9 @@ PRESENT = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 1]]).bool()
 def loss(queries: Tensor, keys: Tensor, present: Tensor | None = None) -> Tensor:
     """Of views that all samples have unless said otherwise."""
     has = torch.ones(queries.shape[:2], dtype=torch.bool) if present is None else present
-    return regression(Views(queries, has), Views(keys, has))["similarity"]
+    numbers = tuple(range(len(queries)))
+    both = Views(queries, has, numbers), Views(keys, has, numbers[: len(keys)])
+    return Similarity()(*both, torch.arange(queries.shape[1]))["similarity"]
 
 
 def test_regression_is_equation_2_of_byol_for_both_orders_of_the_views():
@@ -61,8 +63,10 @@ def test_regression_alone_is_lowest_where_all_is_one_point():
 
 
 def test_a_view_is_never_its_own_answer():
-    present = torch.ones(2, 3, dtype=torch.bool)
-    assert pairs(present, present)[:, :, 0].tolist() == [[False, True], [True, False]]
+    views = Views(torch.zeros(2, 3, 1), torch.ones(2, 3, dtype=torch.bool), (0, 1))
+    assert pairs(views, views)[:, :, 0].tolist() == [[False, True], [True, False]]
+    second = views.chosen((1,))
+    assert pairs(views, second)[:, :, 0].tolist() == [[True], [False]]  # by number, not by place
     query = QUERIES[:2].clone().requires_grad_()
     energy = loss(query, query.detach())
     changed = loss(query, torch.stack([KEYS[0], query[1].detach()]))
