@@ -8,7 +8,7 @@ from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from mmssl.losses.contrastive import CrossModal, NTXent
+from mmssl.losses.contrastive import CrossModal, KeyContrast, NTXent, inner
 from mmssl.losses.views import Views
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -164,3 +164,75 @@ def test_where_nobody_has_both_the_loss_is_zero():
     assert loss.item() == 0
     assert value.grad is not None
     assert not value.grad.any()
+
+
+KEYS = torch.randn(3, 6, 5, generator=GENERATOR)
+
+
+def among_keys(queries: Tensor, keys: Tensor, weight: float = 1.0, present: Tensor | None = None) -> Tensor:
+    """MoCo v3's criterion at a temperature of 0.2."""
+    both = views(queries, present), views(keys, present)
+    return KeyContrast(0.2, 0.4, weight)(*both, torch.arange(queries.shape[1]))["contrast"]
+
+
+def algorithm_1(query: Tensor, key: Tensor) -> Tensor:
+    """`ctr` of Chen et al. 2021 at a temperature of 0.2."""
+    logits = normalize(query, dim=1) @ normalize(key, dim=1).T / 0.2
+    return 2 * 0.2 * cross_entropy(logits, torch.arange(len(query)))
+
+
+def test_key_contrast_and_its_gradient_are_algorithm_1_of_moco_v3():
+    ours, theirs = VALUES[:2].clone().requires_grad_(), VALUES[:2].clone().requires_grad_()
+    key = KEYS[:2].clone().requires_grad_()
+    found, expected = among_keys(ours, key), algorithm_1(theirs[0], KEYS[1]) + algorithm_1(theirs[1], KEYS[0])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    found.backward()
+    expected.backward()
+    assert ours.grad is not None
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+    assert key.grad is None
+    same_view = algorithm_1(VALUES[0], KEYS[0]) + algorithm_1(VALUES[1], KEYS[1])
+    assert (found - same_view).abs().item() > 1e-2  # the control: which key it is matters
+
+
+def test_key_contrast_of_three_views_is_twice_the_mean_over_six_ordered_pairs():
+    ways = [algorithm_1(VALUES[a], KEYS[b]) for a in range(3) for b in range(3) if a != b]
+    torch.testing.assert_close(among_keys(VALUES, KEYS), 2 * torch.stack(ways).mean())
+
+
+def test_key_contrast_of_collapsed_views_is_that_of_chance():
+    ones, apart = torch.ones(2, 6, 4), torch.eye(6).expand(2, 6, 6)
+    assert among_keys(ones, ones).item() == pytest.approx(2 * 0.4 * math.log(6), rel=1e-5)
+    # by hand: a key at the query and five at right angles
+    assert among_keys(apart, apart).item() == pytest.approx(-0.8 * math.log(math.exp(5) / (math.exp(5) + 5)), rel=1e-4)
+
+
+def test_without_negatives_a_constant_embedding_is_a_minimum_of_key_contrast():
+    constant, keys = torch.ones(2, 6, 5, requires_grad=True), torch.ones(2, 6, 5)
+    assert among_keys(constant, keys, weight=0.0).item() == pytest.approx(-0.8 / 0.2)  # no cosine is above 1
+    assert among_keys(VALUES[:2], KEYS[:2], weight=0.0).item() > -3
+    assert among_keys(constant, keys).item() > among_keys(VALUES[:2], VALUES[:2].flip(0)).item()  # the control
+
+
+def test_an_absent_key_is_no_negative_and_costs_nothing():
+    present = PRESENT[:2]
+    value = VALUES[:2].clone().requires_grad_()
+    found = among_keys(value, KEYS[:2], present=present)
+    query, key, losses = normalize(VALUES[:2], dim=-1), normalize(KEYS[:2], dim=-1), []
+    for v in range(2):
+        for b in range(6):
+            both = bool(present[:, b].all())
+            logits = key[1 - v] @ query[v, b] / 0.2
+            loss = logits[present[1 - v]].logsumexp(0) - logits[b] if both else torch.zeros(())
+            losses.append(0.8 * loss)
+    torch.testing.assert_close(found, torch.stack(losses).mean())
+    found.backward()
+    assert value.grad is not None
+    assert not value.grad[~present].any()
+
+
+def test_inner_products_are_float32_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        found, plain = inner(VALUES, KEYS), VALUES @ KEYS.mT
+    assert torch.equal(found, VALUES @ KEYS.mT)
+    assert plain.dtype == torch.bfloat16  # the control
