@@ -2,10 +2,12 @@
 
 Each operation is a function of explicit parameters per sample, beside the function that draws them; what a sample gets
 depends on its (seed, epoch, index) and the view only. The recipe is Chen et al. 2020 (arXiv:2002.05709, appendix A) in
-torchvision's order: crop, flip, jitter, grey, blur. All frames of a clip get the same parameters.
+torchvision's order: crop, flip, jitter, grey, blur; then solarise, as in Grill et al. 2020 (arXiv:2006.07733, appendix
+B). All frames of a clip get the same parameters.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,32 +16,28 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from mmssl.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, greyscale
+from mmssl.crop import Clips, draw_crop, draw_pieces, resample, resized_crop, resized_pieces
 from mmssl.random import Draw
 from mmssl.sections import ViewsConfig
 
-Clips = Float[Tensor, "B L 3 H W"]  # pixels in [0, 1]; a picture is a clip of one frame
 MEAN, DEVIATION = 0.5, 0.25  # of all channels: near those of natural pictures, and [0, 1] becomes [-2, 2]
-ASPECTS = (3 / 4, 4 / 3)  # of a random crop, width to height
 SIGMAS = (0.1, 2.0)  # of the blur, in pixels
 JITTERS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
 
 class View(NamedTuple):
-    """How a method wants one view of a picture, beside what the config says of all of them."""
+    """How a method wants one view of a picture, beside what the config says of all of them.
 
-    size: int = 0  # pixels of a side; 0: that of the picture
+    Views of several sizes are the multi-crop of Caron et al. 2020 (arXiv:2006.09882, section 3.2).
+    """
+
+    size: int = 0  # pixels of a side, of a piece where there are pieces; 0: that of the picture, or of a cell
     area: tuple[float, float] | None = None  # of a random crop, as ratios; None: from views.smallest_area to 1
     pieces: int = 0  # a side of a jigsaw: (B, pieces^2, 3, h, w) in an order of each sample's own; 0: whole
     is_rotated: bool = False  # by 0, 90, 180 or 270 degrees: `turns` says by how many quarters
 
 
-class Crop(NamedTuple):
-    """A window of each sample, in whole pixels."""
-
-    top: Int[Tensor, " B"]
-    left: Int[Tensor, " B"]
-    height: Int[Tensor, " B"]
-    width: Int[Tensor, " B"]
+WHOLE = View()
 
 
 class Jitter(NamedTuple):
@@ -50,27 +48,70 @@ class Jitter(NamedTuple):
 
 
 def augment(
-    pixels: UInt8[Tensor, "B *L 3 H W"], draw: Draw, view: int, views: ViewsConfig
-) -> Float[Tensor, "B *L 3 H W"]:
-    """One view of pictures (B, 3, H, W) or clips (B, L, 3, H, W), in [0, 1] and of the same size."""
+    pixels: UInt8[Tensor, "B *L 3 H W"], draw: Draw, view: int, views: ViewsConfig, wanted: View = WHOLE
+) -> Float[Tensor, "B *K 3 S T"]:
+    """One view of pictures (B, 3, H, W) or clips (B, L, 3, H, W), in [0, 1]; of the same shape, or as `wanted` says."""
     # parameters are decided on the CPU, so that the device is not waited for again and again
     draw = Draw(draw.seed, draw.epoch.cpu(), draw.index.cpu())
-    height, width = pixels.shape[-2:]
     clips = rearrange(to_unit(pixels), "b ... c h w -> b (...) c h w")
     with torch.autocast(pixels.device.type, enabled=False):
-        if views.smallest_area < 1:
-            clips = resized_crop(clips, draw_crop(draw, view, (height, width), views.smallest_area), (height, width))
-        clips = _change(clips, _chosen(draw, f"flip/{view}", views.flip_ratio), flip)
+        cut = jigsaw if wanted.pieces else cropped
+        clips = recoloured(cut(clips, draw, view, views, wanted), draw, view, views)
+        if wanted.is_rotated:
+            assert clips.shape[-2] == clips.shape[-1], f"view of {tuple(clips.shape[-2:])} pixels, expected a square"
+            quarters = turns(draw, view)
+            for quarter in range(1, 4):
+                clips = _change(clips, quarters == quarter, partial(torch.rot90, k=quarter, dims=(-2, -1)))
+    return clips if wanted.pieces else clips.reshape(*pixels.shape[:-2], *clips.shape[-2:])
 
-        chosen = _chosen(draw, f"jitter/{view}", views.jitter_ratio)
-        order, factor = draw_jitter(draw, view, views.jitter_strength)
-        for turn in range(len(JITTERS) if views.jitter_strength else 0):
-            for number, adjust in enumerate(JITTERS):
-                clips = _change(clips, chosen & (order[:, turn] == number), adjust, factor[:, number])
 
-        clips = _change(clips, _chosen(draw, f"grey/{view}", views.grey_ratio), without_colour)
-        clips = _change(clips, _chosen(draw, f"blur/{view}", views.blur_ratio), blur, draw_sigma(draw, view))
-    return clips.reshape(pixels.shape)
+def cropped(clips: Clips, draw: Draw, view: int, views: ViewsConfig, wanted: View) -> Float[Tensor, "B L 3 S T"]:
+    """A random window of each clip, mirrored in some."""
+    height, width = clips.shape[-2:]
+    size = (wanted.size or height, wanted.size or width)
+    area = wanted.area or (views.smallest_area, 1.0)
+    if area[0] < 1 or size != (height, width):
+        clips = resized_crop(clips, draw_crop(draw, view, (height, width), *area), size)
+    return _change(clips, _chosen(draw, "flip", view, views.flip_ratio), flip)
+
+
+def jigsaw(
+    clips: Float[Tensor, "B 1 3 H W"], draw: Draw, view: int, views: ViewsConfig, wanted: View
+) -> Float[Tensor, "B K 3 S T"]:
+    """The pieces of a random window of each picture as frames of a clip, in the order of `order_of_pieces`; mirrored
+    before they are cut.
+    """
+    height, width = clips.shape[-2:]
+    size = (wanted.size or round(height / wanted.pieces), wanted.size or round(width / wanted.pieces))
+    area = wanted.area or (views.smallest_area, 1.0)
+    crop = draw_crop(draw, view, (height, width), *area)
+    clips = _change(clips, _chosen(draw, "flip", view, views.flip_ratio), flip)
+    return resized_pieces(clips, draw_pieces(draw, view, crop, wanted.pieces), size)
+
+
+def recoloured(clips: Clips, draw: Draw, view: int, views: ViewsConfig) -> Clips:
+    """The clips with other colours, in place: jitter, grey, blur, solarise."""
+    chosen = _chosen(draw, "jitter", view, views.jitter_ratio)
+    order, factor = draw_jitter(draw, view, views.jitter_strength)
+    for turn in range(len(JITTERS) if views.jitter_strength else 0):
+        for number, adjust in enumerate(JITTERS):
+            clips = _change(clips, chosen & (order[:, turn] == number), adjust, factor[:, number])
+
+    clips = _change(clips, _chosen(draw, "grey", view, views.grey_ratio), without_colour)
+    clips = _change(clips, _chosen(draw, "blur", view, views.blur_ratio), blur, draw_sigma(draw, view))
+    return _change(clips, _chosen(draw, "solarise", view, views.solarise_ratio), solarise)
+
+
+def turns(draw: Draw, view: int) -> Int[Tensor, " B"]:
+    """By how many quarters of a circle, counter-clockwise, each sample's view is turned where `is_rotated`: 0 to 3
+    (Gidaris et al. 2018, arXiv:1803.07728).
+    """
+    return draw.integers(f"turn/{view}", 4)
+
+
+def ratio_of(ratios: float | list[float], view: int) -> float:
+    """The ratio of one view: of a list, that of its place, or the last."""
+    return ratios[min(view, len(ratios) - 1)] if isinstance(ratios, list) else ratios
 
 
 def to_unit(pixels: UInt8[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B 3 H W"]:
@@ -86,57 +127,6 @@ def normalise(pixels: Float[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B 3 H W"]:
 def to_pixels(normalised: Float[Tensor, "*B 3 H W"]) -> UInt8[Tensor, "*B 3 H W"]:
     """The inverse of `normalise`, as bytes: rounded, cut off at black and white."""
     return (normalised.float() * DEVIATION).add_(MEAN).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-
-
-def draw_crop(draw: Draw, view: int, size: tuple[int, int], smallest_area: float) -> Crop:
-    """Area uniform in [smallest_area, 1] of the picture, aspect log-uniform in ASPECTS, place uniform.
-
-    torchvision draws both again, ten times, until the window fits. Here the aspect is drawn among those that fit with
-    the area, so that areas stay uniform; in a picture too oblong for any of them the window is cut to it.
-    """
-    height, width = size
-    uniform = draw.uniform(f"crop/{view}", 4).double()
-    area = smallest_area + (1 - smallest_area) * uniform[:, 0]
-    narrowest = (area * width / height).clamp(min=ASPECTS[0]).log()
-    widest = (width / height / area).clamp(max=ASPECTS[1]).log()
-    aspect = torch.lerp(narrowest, widest, uniform[:, 1]).exp()
-    pixels = area * height * width
-    crop_height = (pixels / aspect).sqrt().round().clamp(1, height)
-    crop_width = (pixels * aspect).sqrt().round().clamp(1, width)
-    top = (uniform[:, 2] * (height - crop_height + 1)).floor()
-    left = (uniform[:, 3] * (width - crop_width + 1)).floor()
-    return Crop(top.long(), left.long(), crop_height.long(), crop_width.long())
-
-
-def resized_crop(pixels: Clips, crop: Crop, size: tuple[int, int]) -> Float[Tensor, "B L 3 S T"]:
-    """The windows at one size: bilinear, antialiased where it shrinks, as torchvision with antialias=True."""
-    top, left, height, width = (numbers.to(pixels.device) for numbers in crop)
-    rows = bilinear_weights(top, height, pixels.shape[-2], size[0])
-    columns = bilinear_weights(left, width, pixels.shape[-1], size[1])
-    return resample(pixels, rows, columns)
-
-
-def bilinear_weights(
-    start: Int[Tensor, " B"], length: Int[Tensor, " B"], num_in: int, num_out: int
-) -> Float[Tensor, "B S N"]:
-    """How much each of the N pixels of a side adds to each of the S pixels that a window of it becomes."""
-    start, length = start.float()[:, None, None], length.float()[:, None, None]
-    scale = length / num_out  # pixels of the window in one of the result
-    source = torch.arange(num_in, device=start.device) + 0.5
-    centre = start + scale * (torch.arange(num_out, device=start.device) + 0.5)[:, None]
-    weights = (1 - (source - centre).abs() / scale.clamp(min=1)).clamp(min=0)
-    weights *= (source > start) & (source < start + length)
-    return weights / weights.sum(-1, keepdim=True)
-
-
-def resample(
-    pixels: Clips, rows: Float[Tensor, "B S H"], columns: Float[Tensor, "B T W"]
-) -> Float[Tensor, "B L 3 S T"]:
-    """Weighted means along the columns and along the rows of each sample's frames."""
-    num_frames = pixels.shape[1]
-    across = rearrange(pixels, "b l c h w -> b (l c h) w") @ rearrange(columns, "b t w -> b w t")
-    down = rows[:, None] @ rearrange(across, "b (f h) t -> b f h t", f=3 * num_frames)
-    return rearrange(down, "b (l c) s t -> b l c s t", l=num_frames)
 
 
 def flip(pixels: Clips) -> Clips:
@@ -181,8 +171,13 @@ def gaussian_weights(sigma: Float[Tensor, " B"], side: int, kernel: int) -> Floa
     return weights.scatter_add_(2, source.expand(len(sigma), -1, -1), taps[:, None].expand(-1, side, -1))
 
 
-def _chosen(draw: Draw, name: str, ratio: float) -> Bool[Tensor, " B"]:
-    return draw.uniform(name) < ratio
+def solarise(pixels: Clips) -> Clips:
+    """Inverted from 0.5 on."""
+    return torch.where(pixels < 0.5, pixels, 1 - pixels)
+
+
+def _chosen(draw: Draw, operation: str, view: int, ratios: float | list[float]) -> Bool[Tensor, " B"]:
+    return draw.uniform(f"{operation}/{view}") < ratio_of(ratios, view)
 
 
 def _change(

@@ -55,11 +55,12 @@ class Inputs:
         return batch.views["text"]
 
     def of_image(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
-        """The views of each picture."""
+        """The views of each picture; a single one for measuring is the whole picture, plain, whatever is wanted."""
         pixels = batch.views["image"][0]
         if not augmented and len(wanted) == 1:
             return [normalise(to_unit(pixels))]
-        return [normalise(augment(pixels, batch.draw, view, self.config.views)) for view in range(len(wanted))]
+        views = self.config.views
+        return [normalise(augment(pixels, batch.draw, number, views, view)) for number, view in enumerate(wanted)]
 
     def of_video(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """One view of each clip."""

@@ -13,6 +13,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 RatioBelowOne = Annotated[float, Field(ge=0, lt=1)]
+Ratios = Ratio | Annotated[list[Ratio], Field(min_length=1)]  # a list has one for each view, of which the last repeats
 Unit = Literal["line", "paragraph", "file"]
 
 
@@ -95,10 +96,11 @@ class ViewsConfig(Section):
 
     smallest_area: Annotated[float, Field(gt=0, le=1)] = 0.2  # of a random crop, as a ratio; 1: no random crop
     flip_ratio: Ratio = 0.5  # samples that are mirrored
-    jitter_ratio: Ratio = 0.8  # samples whose colours change
+    jitter_ratio: Ratios = 0.8  # samples whose colours change
     jitter_strength: NonNegative = 0.5  # brightness, contrast, saturation by 0.8 of it, hue by 0.2 of it
-    grey_ratio: Ratio = 0.2  # samples without colour
-    blur_ratio: Ratio = 0.0  # samples that are blurred; the paper's CIFAR runs have none
+    grey_ratio: Ratios = 0.2  # samples without colour
+    blur_ratio: Ratios = 0.0  # samples that are blurred; the paper's CIFAR runs have none
+    solarise_ratio: Ratios = 0.0  # samples whose pixels from 0.5 on are inverted (Grill et al. 2020, arXiv:2006.07733)
 
 
 class TokenizerConfig(Section):

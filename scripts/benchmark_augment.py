@@ -15,7 +15,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from mmssl.augment import augment, normalise
+from mmssl.augment import augment, normalise, ratio_of
 from mmssl.random import Draw
 from mmssl.runs import environment
 from mmssl.sections import ViewsConfig
@@ -33,9 +33,9 @@ def pipeline(size: int) -> v2.Compose:
         [
             v2.RandomResizedCrop(size, scale=(VIEWS.smallest_area, 1.0), antialias=True),
             v2.RandomHorizontalFlip(VIEWS.flip_ratio),
-            v2.RandomApply([jitter], VIEWS.jitter_ratio),
-            v2.RandomGrayscale(VIEWS.grey_ratio),
-            v2.RandomApply([v2.GaussianBlur(max(3, size // 10 | 1), (0.1, 2.0))], VIEWS.blur_ratio),
+            v2.RandomApply([jitter], ratio_of(VIEWS.jitter_ratio, 0)),
+            v2.RandomGrayscale(ratio_of(VIEWS.grey_ratio, 0)),
+            v2.RandomApply([v2.GaussianBlur(max(3, size // 10 | 1), (0.1, 2.0))], ratio_of(VIEWS.blur_ratio, 0)),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize([0.5] * 3, [0.25] * 3),

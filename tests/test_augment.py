@@ -8,21 +8,18 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from mmssl.augment import (
-    Crop,
     augment,
-    bilinear_weights,
     blur,
-    draw_crop,
     draw_jitter,
     draw_sigma,
     flip,
     normalise,
-    resized_crop,
     to_pixels,
     to_unit,
     without_colour,
 )
 from mmssl.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
+from mmssl.crop import Crop, bilinear_weights, draw_crop, resized_crop
 from mmssl.random import Draw
 from mmssl.sections import ViewsConfig
 
@@ -127,8 +124,8 @@ def test_a_jitter_of_no_strength_changes_nothing():
 def test_a_resized_crop_equals_torchvisions_with_antialias(size):
     pixels, crop = clips(40, frames=2), draw_crop(samples(40), 0, (20, 24), 0.08)
     ours = resized_crop(pixels, crop, size)
-    for number, window in enumerate(torch.stack(crop, dim=1).tolist()):
-        theirs = functional.resized_crop(pixels[number], *window, list(size), antialias=True)
+    for number, (top, left, height, width) in enumerate(torch.stack(crop, dim=1).tolist()):
+        theirs = functional.resized_crop(pixels[number], top, left, height, width, list(size), antialias=True)
         torch.testing.assert_close(ours[number], theirs, rtol=0, atol=1e-4)
 
 

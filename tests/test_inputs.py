@@ -4,7 +4,7 @@ import pytest
 import torch
 from media_runs import media_config
 
-from mmssl.augment import View
+from mmssl.augment import View, turns
 from mmssl.batch import Batch
 from mmssl.errors import ConfigError
 from mmssl.inputs import Inputs
@@ -54,6 +54,27 @@ def test_a_single_view_is_augmented_for_training_and_plain_for_measuring(config)
         torch.testing.assert_close(plain.views[name][0], expected)
         assert (trained.views[name][0] != plain.views[name][0]).flatten(1).any(1).all()
         assert len(plain.views[name]) == len(trained.views[name]) == 1
+
+
+def test_views_are_made_as_they_are_wanted(config):
+    inputs = Inputs(config, ("image",))
+    wanted = (View(), View(size=8), View(pieces=2, size=6), View(is_rotated=True))
+    found = inputs(raw(), wanted=wanted).views["image"]
+    assert [view.shape[1:] for view in found] == [(3, 16, 16), (3, 8, 8), (4, 3, 6, 6), (3, 16, 16)]
+    assert torch.equal(found[0], inputs(raw(), wanted=TWO).views["image"][0])
+    upright = inputs(raw(), wanted=(View(),) * 4).views["image"][3]
+    quarters = turns(raw().draw, 3).tolist()
+    assert any(quarters)
+    for row, quarter in enumerate(quarters):
+        assert torch.equal(found[3][row], upright[row].rot90(quarter, (1, 2)))
+
+
+def test_measuring_sees_the_whole_picture_whatever_a_single_view_is_wanted_to_be(config):
+    inputs, wanted = Inputs(config, ("image",)), (View(size=8, pieces=2),)
+    (plain,) = inputs(raw(), wanted=wanted).views["image"]
+    assert torch.equal(plain, inputs(raw()).views["image"][0])
+    (trained,) = inputs(raw(), wanted=wanted, augmented=True).views["image"]
+    assert trained.shape == (6, 4, 3, 8, 8)
 
 
 def test_pixels_from_black_to_white_become_numbers_from_minus_two_to_two(config):
