@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.evaluate.heldout import Read
+from mmssl.footprint import footprint
+from mmssl.models.recompute import recompute
 from mmssl.objectives import Objective
 from mmssl.order import Order, batches
 from mmssl.train import Accelerator, Run, start, train
@@ -39,6 +42,8 @@ def pretrain(
     evaluation: Callable[[Run], dict[str, Any]], prepare: Prepare = as_read,
 ) -> Run:  # fmt: skip
     """Start, or go on from the newest checkpoint, and train to the end; `prepare` runs on the device."""
+    if config.train.activation_checkpointing:
+        recompute(objective)
     run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=tokens_per_sample)
     if accelerator.is_main_process:
         print(data.summary(), flush=True)
@@ -48,6 +53,18 @@ def pretrain(
                 f"note: {count} samples fill no batch of {size}: each is read several times in a step", file=sys.stderr
             )
     order = Order(data.sizes, config.seed, config.data.exponent)
-    stream = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
-    train(run, prepare(stream, accelerator.device), until=config.train.steps, evaluations=[evaluation])
+    read = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
+    stream = prepare(read, accelerator.device)
+    if accelerator.is_main_process:
+        stream = measured(run, stream)
+    train(run, stream, until=config.train.steps, evaluations=[evaluation])
     return run
+
+
+def measured(run: Run, stream: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, after lines on the memory that each process will take."""
+    batch = next(stream)
+    with run.accelerator.autocast():
+        lines = footprint(run.objective, run.config, run.accelerator.num_processes, batch.to(run.accelerator.device))
+    print("\n".join(lines), flush=True)
+    return chain([batch], stream)

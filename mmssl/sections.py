@@ -121,6 +121,7 @@ class TrainConfig(Section):
     batch_size: Count = 16  # samples of a step, over all processes
     accumulate: Count = 1  # micro-batches of a step
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    activation_checkpointing: bool = False  # layers keep their input only, the backward computes the rest again
     optimizer: Literal["adamw", "lars"] = "adamw"
     learning_rate: Positive = 5e-4  # at the peak of the schedule
     betas: tuple[RatioBelowOne, RatioBelowOne] = (0.9, 0.98)

@@ -40,13 +40,24 @@ class Cut(NamedTuple):
         """Numbers in a patch."""
         return self.channels * int(torch.tensor(self.patch).prod())
 
+    def sized(self, size: tuple[int, ...]) -> "Cut":
+        """The same patches of a view of another size; ConfigError where they do not fill it."""
+        if any(whole % part for whole, part in zip(size, self.patch, strict=True)):
+            whole, part = (" x ".join(map(str, sizes)) for sizes in (size, self.patch))
+            raise ConfigError(
+                f"encoder: {self.name} of {whole} cannot be cut into patches of {part}; expected divisors"
+            )
+        return self._replace(size=size)
+
     def tokenize(self, views: list[Tensor]) -> Tokens:
-        """The patches of the first view, of its own size, each sample one document; it has no parameters."""
+        """The patches of the first view, each sample one document, on the grid of the view's own size; it has no
+        parameters. ConfigError where they do not fill it.
+        """
         whole, cut, _, sizes = PATTERNS[self.name]
+        grid = self.sized(tuple(views[0].shape[axis] for axis in AXES[self.name])).grid
         value = rearrange(views[0], f"{whole} -> {cut}", **dict(zip(sizes, self.patch, strict=True)))
         position = torch.arange(value.shape[1], device=value.device).expand(value.shape[:2])
-        size = tuple(views[0].shape[axis] for axis in AXES[self.name])
-        return Tokens(value, Place(position, torch.zeros_like(position), self._replace(size=size).grid))
+        return Tokens(value, Place(position, torch.zeros_like(position), grid))
 
     def paste(self, value: Float[Tensor, "B N D"]) -> Float[Tensor, "B ..."]:
         """The view that consists of these patches."""
@@ -89,12 +100,7 @@ class Grid(NamedTuple):
 
     def cut(self, patch: Patch) -> Cut:
         """Its patches; ConfigError where they do not fill it."""
-        if any(whole % part for whole, part in zip(self.size, patch, strict=True)):
-            whole, part = (" x ".join(map(str, sizes)) for sizes in (self.size, patch))
-            raise ConfigError(
-                f"encoder: {self.name} of {whole} cannot be cut into patches of {part}; expected divisors"
-            )
-        return Cut(self.name, self.size, patch, self.channels)
+        return Cut(self.name, self.size, patch, self.channels).sized(self.size)
 
 
 Modality = Grid | Vocabulary

@@ -1,9 +1,9 @@
 """Models: encoders from `transformers`, and the heads that predict."""
 
-from mmssl.models.convnet import resnet
+from mmssl.models.convnet import regnet_y, resnet
 from mmssl.models.encoder import TEXT_ENCODERS
 from mmssl.models.vit import vit
 
-ENCODERS = {**TEXT_ENCODERS, "vit": vit, "resnet": resnet}
+ENCODERS = {**TEXT_ENCODERS, "vit": vit, "resnet": resnet, "regnet_y": regnet_y}
 
 __all__ = ["ENCODERS"]

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ResNetModel, ViTConfig, ViTImageProcessor, ViTModel, VivitConfig, VivitModel
+from transformers import (
+    PreTrainedModel,
+    RegNetModel,
+    ResNetModel,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+    VivitConfig,
+    VivitModel,
+)
 
 from mmssl.attention import use_attention
 from mmssl.augment import DEVIATION, MEAN
@@ -37,14 +46,15 @@ def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> Non
 
 def export_encoder(encoder: nn.Module, folder: Path) -> None:
     """An encoder of pictures, spectrograms or clips for `AutoModel.from_pretrained`: `ViTModel` (a spectrogram is a
-    picture of one channel, times x bands), `VivitModel` or `ResNetModel`, and for pictures an image processor.
+    picture of one channel, times x bands), `VivitModel`, `ResNetModel` or `RegNetModel`, and for pictures an image
+    processor.
 
     The last hidden states after the class token, or the feature map, are our tokens; `pooler_output` of a transformer
     is the class token. ConfigError where no stock class computes the same: several modalities in one encoder, words in
-    it, and a ResNet whose first layers are not the stock ones.
+    it, and convolutions whose first layers are not the stock ones.
     """
     if isinstance(encoder, ConvolutionalEncoder):
-        model, cut = stock_resnet(encoder), encoder.cuts["image"]
+        model, cut = stock_convolutional(encoder), encoder.cuts["image"]
     else:
         model, cut = stock_transformer(encoder)
     model.save_pretrained(folder)
@@ -53,14 +63,16 @@ def export_encoder(encoder: nn.Module, folder: Path) -> None:
     print(f"exported to {folder}: AutoModel.from_pretrained({str(folder)!r})")
 
 
-def stock_resnet(encoder: ConvolutionalEncoder) -> ResNetModel:
-    """The stock ResNet with these weights; ConfigError where its stem is another."""
-    made = ResNetModel(encoder.stock.config)
-    stem = [module.embedder.convolution.kernel_size for module in (made.embedder, encoder.stock.embedder)]
-    if stem[0] != stem[1]:
+def stock_convolutional(encoder: ConvolutionalEncoder) -> ResNetModel | RegNetModel:
+    """The stock ResNet or RegNet with these weights; ConfigError where its stem is another."""
+    made = type(encoder.stock)(encoder.stock.config)  # type: ignore[arg-type]
+    stem = [module.embedder.embedder.convolution for module in (made, encoder.stock)]
+    if stem[0].stride != stem[1].stride:
+        size, step = stem[0].kernel_size[0], stem[0].stride[0]
         raise ConfigError(
-            "export: encoder.small_stem has a convolution of 3 x 3 and no pooling, the stem of the stock ResNetModel "
-            "is 7 x 7 of stride 2 with pooling; expected a run with encoder.small_stem=false"
+            "export: encoder.small_stem has a convolution of 3 x 3 and stride 1, the stem of the stock "
+            f"{type(made).__name__} one of {size} x {size} and stride {step}; "
+            "expected a run with encoder.small_stem=false"
         )
     made.load_state_dict(encoder.stock.state_dict())
     return made
@@ -71,7 +83,8 @@ def stock_transformer(encoder: nn.Module) -> tuple[PreTrainedModel, Cut]:
     """The stock vision transformer with these weights, and what it reads; ConfigError where there is none."""
     if not isinstance(encoder, TransformerEncoder):
         raise ConfigError(
-            f"export: {type(encoder).__name__} has no stock class in transformers; expected encoder.name vit or resnet"
+            f"export: {type(encoder).__name__} has no stock class in transformers; "
+            "expected encoder.name vit, resnet or regnet_y"
         )
     cut, *others = encoder.cuts.values()
     if others or not isinstance(cut, Cut):

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from mmssl.distributed import average, processes
+from mmssl.models.recompute import is_again
 
 
 class BatchNorm(nn.Module):
@@ -27,10 +28,14 @@ class BatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def forward(self, x: Float[Tensor, "B D *S"]) -> Float[Tensor, "B D *S"]:
-        if self.training:
+        running_mean, running_var = self.running_mean, self.running_var
+        if is_again():
+            # this batch has been counted: what is learnt from it now is thrown away
+            running_mean, running_var = running_mean.clone(), running_var.clone()
+        elif self.training:
             self.num_batches_tracked += 1
         if processes() == 1 or not self.training:
-            statistics = self.running_mean, self.running_var
+            statistics = running_mean, running_var
             return batch_norm(x, *statistics, self.weight, self.bias, self.training, self.momentum, self.epsilon)
         axes = [0, *range(2, x.ndim)]
         value = x.float()
@@ -40,8 +45,8 @@ class BatchNorm(nn.Module):
         variance = average(centred.square().mean(axes))  # of centred values: E[x^2] - E[x]^2 cancels
         count = x.numel() // x.shape[1] * processes()
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            running_mean.lerp_(mean, self.momentum)
+            running_var.lerp_(variance * count / (count - 1), self.momentum)
         # mean and variance carry gradient to the samples of all processes
         scaled = centred * (variance + self.epsilon).rsqrt().view(shape)
         if self.weight is not None and self.bias is not None:

@@ -73,8 +73,15 @@ GRIDS = {  # not square where that is allowed, so that a swapped axis shows
 }  # fmt: skip
 VIT = {"layers": 2, "width": 32, "heads": 4, "intermediate": 48, "patch": 8, "audio_patch": (4, 8), "frames": 2}
 SHAPES = {"image": (2, 3, 24, 24), "audio": (2, 24, 16), "video": (2, 6, 3, 24, 16)}
-RESNETS = {"basic": {}, "bottleneck": {"bottleneck": True}}
-MEDIA = {"image": "ViTModel", "audio": "ViTModel", "video": "VivitModel", **dict.fromkeys(RESNETS, "ResNetModel")}
+CONVOLUTIONAL = {
+    "basic": ("resnet", {}),
+    "bottleneck": ("resnet", {"bottleneck": True}),
+    "regnet": ("regnet_y", {"groups_width": 4}),
+}
+MEDIA = {
+    "image": "ViTModel", "audio": "ViTModel", "video": "VivitModel",
+    "basic": "ResNetModel", "bottleneck": "ResNetModel", "regnet": "RegNetModel",
+}  # fmt: skip
 MEDIA_USER = """
 import numpy
 from PIL import Image
@@ -209,10 +216,11 @@ def exported_media(tmp_path_factory):
     Image.fromarray(picture).save(folder / "picture.png")
     for name in MEDIA:
         torch.manual_seed(0)
-        if name in RESNETS:
+        if name in CONVOLUTIONAL:
             view = torch.randn(2, 3, 64, 64, generator=generator)
             modalities = {"image": Grid("image", (64, 64), 3)}
-            encoder = ENCODERS["resnet"](modalities, widths=[8, 16], depths=[1, 2], **RESNETS[name])
+            made_by, options = CONVOLUTIONAL[name]
+            encoder = ENCODERS[made_by](modalities, widths=[8, 16], depths=[1, 2], **options)
             tokens_of(encoder.train(), "image", view)  # running statistics
         else:
             view = torch.randn(SHAPES[name], generator=generator)
@@ -236,15 +244,15 @@ def test_a_process_without_mmssl_gets_the_same_tokens(name, exported_media):
     assert found["class"] == MEDIA[name]
     assert not any(found["odd"])  # no weight is missing, none is left over
     hidden = load_file(folder / "stock.safetensors")["hidden"]
-    hidden = hidden.flatten(2).mT if name in RESNETS else hidden[:, 1:]
-    ours = tokens_of(encoder, "image" if name in RESNETS else name, view)
+    hidden = hidden.flatten(2).mT if name in CONVOLUTIONAL else hidden[:, 1:]
+    ours = tokens_of(encoder, "image" if name in CONVOLUTIONAL else name, view)
     torch.testing.assert_close(hidden, ours, atol=1e-5, rtol=1e-5)
     # the control: weights that are a little off are not within that distance
     changed = copy.deepcopy(encoder)
     with torch.no_grad():
         for weight in changed.parameters():
             weight.add_(torch.randn_like(weight), alpha=1e-2)
-    assert float((hidden - tokens_of(changed, "image" if name in RESNETS else name, view)).abs().max()) > 1e-3
+    assert float((hidden - tokens_of(changed, "image" if name in CONVOLUTIONAL else name, view)).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -273,9 +281,14 @@ def test_the_encoder_itself_is_left_as_it_was(tmp_path):
 
 def test_what_no_stock_class_computes_is_refused(vocabularies, tmp_path):
     words = vocabularies["word"]
-    small = ENCODERS["resnet"]({"image": GRIDS["image"]}, widths=[8, 16], depths=[1, 1], small_stem=True)
+    small = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
     refusals = {
-        r"encoder\.small_stem has a convolution of 3 x 3.*expected a run with encoder\.small_stem=false": small,
+        r"encoder\.small_stem has .* ResNetModel one of 7 x 7 and stride 2; .* encoder\.small_stem=false": ENCODERS[
+            "resnet"
+        ]({"image": GRIDS["image"]}, **small),
+        r"encoder\.small_stem has .* RegNetModel one of 3 x 3 and stride 2; .* encoder\.small_stem=false": ENCODERS[
+            "regnet_y"
+        ]({"image": GRIDS["image"]}, **small),
         r"an encoder of video, audio has no stock class.*expected one of image, audio or video alone": ENCODERS["vit"](
             {name: GRIDS[name] for name in ("video", "audio")}, **VIT, fused=True
         ),

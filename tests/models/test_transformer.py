@@ -158,3 +158,32 @@ def test_patches_that_do_not_fill_the_picture_are_refused():
     with pytest.raises(ConfigError, match=r"image of 16 x 16 cannot be cut into patches of 5 x 5; expected divisors"):
         tiny_encoder({"image": GRIDS["image"]}, patch=5)
     assert VIT["patch"] == 4
+
+
+@torch.no_grad()
+def test_a_view_of_another_size_lies_on_a_grid_of_its_own():
+    encoder = encoder_of("image")
+    (whole,) = patterns("image", COUNT, 1)
+    for view, grid in ((whole[..., :8, :12], (2, 3)), (torch.cat([whole, whole], 3), (4, 8))):
+        tokens = encoder.cuts["image"].tokenize([view])
+        found = encoder({"image": tokens})["image"]
+        assert tokens.place.grid == found.place.grid == grid
+        # the encoder of that very size, with the same weights, answers the same
+        other = tiny_encoder({"image": GRIDS["image"]._replace(size=tuple(view.shape[2:]))}, layers=2).eval()
+        other.load_state_dict(encoder.state_dict())
+        assert torch.equal(found.value, other({"image": other.cuts["image"].tokenize([view])})["image"].value)
+        # a patch has the position of its own row and column, wherever it is in the row-major order
+        last = grid[0] * grid[1] - 1
+        expected = position_table((9, 9), 32, whole.device)[9 * (grid[0] - 1) + grid[1] - 1]
+        torch.testing.assert_close(positions(tokens.place, 32)[0, last], expected)
+        assert not torch.allclose(position_table((4, 4), 32, whole.device)[min(last, 15)], expected)  # the control
+
+
+def test_a_view_that_patches_do_not_fill_is_refused():
+    cut = tiny_encoder({"image": GRIDS["image"]}).cuts["image"]
+    assert cut.sized((8, 12)).grid == (2, 3)
+    for refused in (lambda: cut.sized((8, 10)), lambda: cut.tokenize([torch.zeros(2, 3, 8, 10)])):
+        with pytest.raises(
+            ConfigError, match=r"image of 8 x 10 cannot be cut into patches of 4 x 4; expected divisors"
+        ):
+            refused()
