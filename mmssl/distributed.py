@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 IS_ALONE = ContextVar("is_alone", default=False)
@@ -53,7 +53,7 @@ class Gather(torch.autograd.Function):
         return gradient[rank() * ctx.length : (rank() + 1) * ctx.length]
 
 
-def gather(tensor: Float[Tensor, "B *D"]) -> Float[Tensor, "A *D"]:
+def gather(tensor: Shaped[Tensor, "B *D"]) -> Shaped[Tensor, "A *D"]:
     """The samples of all processes, in the order of their ranks, with gradient to the process that owns each.
 
     A loss on gathered samples is computed alike by all processes; DDP's mean of gradients is then that of one process.
@@ -84,6 +84,13 @@ def mean_over_processes(tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
         dist.all_reduce(tensor)
         tensor /= processes()
+    return tensor
+
+
+def share(tensor: Tensor) -> Tensor:
+    """The first process's values in place of one's own: what was computed alike may differ in its last bits."""
+    if processes() > 1:
+        dist.broadcast(tensor, 0)
     return tensor
 
 

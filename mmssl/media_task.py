@@ -20,7 +20,7 @@ from mmssl.evaluate.media import Negatives, evaluate_media, prepared
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.modalities.grids import Cut
-from mmssl.modalities.labelled_media import labelled_media, read_inputs
+from mmssl.modalities.labelled_media import LabelledMedia, labelled_media, read_inputs
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
@@ -29,9 +29,11 @@ from mmssl.objectives import Objective
 from mmssl.pretraining import pretrain
 from mmssl.random import Draw
 from mmssl.report import write_report
-from mmssl.report.completions import draw_completions, draw_inputs
+from mmssl.report.completions import draw_completions
+from mmssl.report.embeddings import draw_map, draw_neighbours, embedded
 from mmssl.report.sheet import masked_lines
 from mmssl.report.terminal import show_candidates, show_media_results
+from mmssl.report.views import draw_inputs
 from mmssl.runs import open_folder, record_bad, write_json
 from mmssl.train import launch, reseed, restore_weights
 
@@ -50,11 +52,13 @@ class MediaTask:
     modalities: tuple[str, ...]
     negatives: Callable[[Config], Negatives] = NoNegatives
 
-    def build(self, config: Config, inputs: Inputs) -> Objective:
-        """The objective with its first weights, a function of the config and the seed."""
+    def build(self, config: Config, inputs: Inputs, num_samples: int) -> Objective:
+        """The objective with its first weights, a function of the config and the seed, for so many training samples."""
         reseed(config.seed)
         encoder = ENCODERS[config.encoder.name](inputs.modalities, **config.encoder.arguments())
-        return METHODS[config.method.name](encoder, inputs.modalities, **config.method.arguments())
+        objective = METHODS[config.method.name](encoder, inputs.modalities, **config.method.arguments())
+        objective.remember(num_samples)
+        return objective
 
     def read(self, config: Config) -> MediaData:
         """The decoded samples of the config's sources."""
@@ -64,7 +68,7 @@ class MediaTask:
         """A run's objective with the weights of its checkpoint, its inputs and its data."""
         data = reopen_media(config, Path(config.run), self.modalities) or self.read(config)
         inputs = Inputs(config, self.modalities, data.vocabulary)
-        objective = self.build(config, inputs)
+        objective = self.build(config, inputs, data.train.size)
         restore_weights(objective, found.tensors["model"])
         return objective.eval(), inputs, data
 
@@ -75,13 +79,13 @@ class MediaTask:
             with accelerator.main_process_first():
                 data = self.read(config)
             inputs = Inputs(config, self.modalities, data.vocabulary)
-            objective = self.build(config, inputs)
+            objective = self.build(config, inputs, data.train.size)
             run = pretrain(
                 objective, config, accelerator, data, tokens_per_sample=tokens_of(objective),
                 evaluation=partial(
                     heldout_metrics, batches=lambda device: prepared(
                         data.heldout, inputs, config, HELDOUT, device, objective.views)),
-                prepare=partial(inputs.stream, wanted=objective.views),
+                prepare=partial(inputs.stream, wanted=objective.views), plain=inputs,
             )  # fmt: skip
             if accelerator.is_main_process:
                 self.finish(objective, inputs, config, data, run.samples_seen, run.seconds)
@@ -92,22 +96,35 @@ class MediaTask:
         """Measure, write evaluation.json, pictures and report.html, and say what was found."""
         folder = Path(config.run)
         labelled = labelled_media(config, folder, partial(record_bad, folder), self.modalities)
-        results = evaluate_media(
-            objective, partial(self.build, config, inputs), inputs, config, data, labelled, self.negatives(config)
-        )
+        build = partial(self.build, config, inputs, data.train.size)
+        results = evaluate_media(objective, build, inputs, config, data, labelled, self.negatives(config))
         results |= {"samples_seen": samples_seen, "seconds": seconds}
         write_json(folder / "evaluation.json", results)
-        self.draw(objective, inputs, config, data, folder / "pictures")
+        self.draw(objective, inputs, config, data, labelled, folder / "pictures")
         page = write_report([folder])
         show_media_results(results)
         print(f"\nrun folder  {config.run}\nreport      {page}")
 
-    def draw(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData, folder: Path) -> None:
-        """The first held-out samples: what is seen, what is hidden, what the model says."""
+    def draw(
+        self, objective: Objective, inputs: Inputs, config: Config, data: MediaData, labelled: LabelledMedia | None,
+        folder: Path,
+    ) -> None:  # fmt: skip
+        """The first held-out samples: what is seen, hidden and said of them; of pictures the views, and what is near
+        to what.
+        """
         device = next(objective.parameters()).device
         batch = next(prepared(data.heldout, inputs, config, EXAMPLES, device), None)
-        if batch is not None and (found := completed(objective, batch, samples=SAMPLES)):
-            draw_completions(found, inputs, folder, [f"sample-{number + 1}" for number in range(len(batch.draw.index))])
+        if batch is not None:
+            names = [f"sample-{number + 1}" for number in range(len(batch.draw.index))]
+            draw_completions(completed(objective, batch, samples=SAMPLES), inputs, folder, names)
+        if batch is not None and "image" in self.modalities:
+            views = next(prepared(data.heldout, inputs, config, EXAMPLES, device, objective.views, augmented=True))
+            draw_inputs(objective, batch, views, ["image"], folder, "views-")
+        if "image" in self.modalities:
+            reader = data.heldout if labelled is None else labelled.test
+            found = embedded(objective.encoder, reader, inputs, config)
+            draw_neighbours(found, folder / "neighbours-image.png")
+            draw_map(found, folder / "map-image.png")
 
     def evaluate(self, config: Config, found: Restored) -> None:
         """`mmssl evaluate RUN`."""
@@ -176,13 +193,15 @@ class MediaTask:
             elsewhere = config.model_copy(update={"run": run})
             data = self.read(elsewhere)
             inputs = Inputs(elsewhere, self.modalities, data.vocabulary)
-            objective = self.build(elsewhere, inputs)
+            objective = self.build(elsewhere, inputs, data.train.size)
             raw = next(prepared(data.train, inputs, config, EXAMPLES, CPU, objective.views, augmented=True))
             print(data.summary())
             if data.vocabulary is not None:
                 part = next(part for part in objective.each().values() if part.answered == ("text",))
                 print("\n".join(masked_lines(part, raw, data.vocabulary)))
-            print("\n".join(map(str, draw_inputs(objective, raw, inputs, out or Path("data_preview")))))
+            plain = next(prepared(data.train, inputs, config, EXAMPLES, CPU))
+            drawn = draw_inputs(objective, plain, raw, self.modalities, out or Path("data_preview"))
+            print("\n".join(map(str, drawn)))
 
 
 def batch_of(paths: list[str], config: Config, modalities: tuple[str, ...]) -> Batch:

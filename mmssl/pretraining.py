@@ -2,21 +2,28 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 from mmssl.batch import Batch
 from mmssl.config import Config
+from mmssl.distributed import processes, rank
 from mmssl.evaluate.heldout import Read
 from mmssl.footprint import footprint
 from mmssl.models.recompute import recompute
 from mmssl.objectives import Objective
 from mmssl.order import Order, batches
+from mmssl.random import Draw
 from mmssl.train import Accelerator, Run, start, train
 
 Prepare = Callable[[Iterator[Batch], torch.device], Iterator[Batch]]
+Plain = Callable[[Batch], Batch]
+NEVER = 2**62  # steps
+AT_ONCE = 128  # samples that are looked at together
 
 
 @runtime_checkable
@@ -37,11 +44,18 @@ def as_read(stream: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     return stream
 
 
+def as_is(batch: Batch) -> Batch:
+    """A batch that needs no preparation."""
+    return batch
+
+
 def pretrain(
     objective: Objective, config: Config, accelerator: Accelerator, data: TrainingData, *, tokens_per_sample: float,
-    evaluation: Callable[[Run], dict[str, Any]], prepare: Prepare = as_read,
+    evaluation: Callable[[Run], dict[str, Any]], prepare: Prepare = as_read, plain: Plain = as_is,
 ) -> Run:  # fmt: skip
-    """Start, or go on from the newest checkpoint, and train to the end; `prepare` runs on the device."""
+    """Start, or go on from the newest checkpoint, and train to the end; `prepare` and, for samples that are looked at
+    without training, `plain` run on the device.
+    """
     if config.train.activation_checkpointing:
         recompute(objective)
     run = start(objective, config, accelerator, data=data.fingerprint, tokens_per_sample=tokens_per_sample)
@@ -57,7 +71,10 @@ def pretrain(
     stream = prepare(read, accelerator.device)
     if accelerator.is_main_process:
         stream = measured(run, stream)
-    train(run, stream, until=config.train.steps, evaluations=[evaluation])
+    train(
+        run, stream, until=config.train.steps, evaluations=[evaluation],
+        before_step=partial(regroup, read=data.train, plain=plain),
+    )  # fmt: skip
     return run
 
 
@@ -68,3 +85,24 @@ def measured(run: Run, stream: Iterator[Batch]) -> Iterator[Batch]:
         lines = footprint(run.objective, run.config, run.accelerator.num_processes, batch.to(run.accelerator.device))
     print("\n".join(lines), flush=True)
     return chain([batch], stream)
+
+
+def regroup(run: Run, *, read: Read, plain: Plain) -> None:
+    """Where it is time, let the objective look at all training samples; a run that resumes here does so again."""
+    epochs, batch_size = run.objective.regroup_epochs, run.config.train.batch_size
+    if not epochs or run.step % max(1, round(min(epochs * read.size / batch_size, NEVER))):
+        return
+    with run.accelerator.autocast():
+        made_anew = run.objective.regroup(share_of_all(run, read, plain))
+    for weight in made_anew:
+        run.optimizer.state.pop(weight, None)
+
+
+def share_of_all(run: Run, read: Read, plain: Plain) -> Iterator[Batch]:
+    """This process's share of all training samples, in order; shares are equal, so the last sample may come again."""
+    each = -(-read.size // processes())
+    for first in range(rank() * each, (rank() + 1) * each, AT_ONCE):
+        end = min(first + AT_ONCE, (rank() + 1) * each)
+        index = np.arange(first, end).clip(max=read.size - 1)
+        draw = Draw(run.config.seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
+        yield plain(Batch(read(index), draw).to(run.accelerator.device))

@@ -65,4 +65,4 @@ def parts_of(config: Config) -> tuple[MediaTask, MediaData, Inputs, Objective]:
     task: MediaTask = task_of(config).TASK
     data = task.read(config)
     inputs = Inputs(config, task.modalities, data.vocabulary)
-    return task, data, inputs, task.build(config, inputs).eval()
+    return task, data, inputs, task.build(config, inputs, data.train.size).eval()

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from processes import on_processes
-from tiny import gradients, part, tiny_batch, tiny_objective
+from tiny import begin, gradients, part, tiny_batch, tiny_objective
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
@@ -89,7 +89,7 @@ def toy_gradients(module: nn.Module) -> dict[str, Tensor]:
 def batch_of(name: str) -> Batch:
     """The whole batch of a case."""
     method, options = METHODS[name]
-    batch = tiny_batch(method, SAMPLES, options.get("num_views", 2))
+    batch = tiny_batch(method, SAMPLES, options.get("num_views"))
     if name in ABSENT:
         batch.views["audio.present"] = [torch.tensor(ABSENT[name])]
     return batch
@@ -109,7 +109,9 @@ def gradients_on(objective: Objective, batch: Batch) -> dict[str, Tensor]:
 def method_gradients(name: str) -> dict[str, Tensor]:
     """The gradient of a method on this process's share."""
     method, options = METHODS[name]
-    return gradients_on(tiny_objective(method, **options), part(batch_of(name), mine(SAMPLES)))
+    objective, batch = tiny_objective(method, **options), part(batch_of(name), mine(SAMPLES))
+    begin(objective, batch)
+    return gradients_on(objective, batch)
 
 
 @cache
@@ -234,5 +236,7 @@ def test_on_one_process_the_stock_norm_is_the_same():
 @pytest.mark.parametrize("name", METHODS)
 def test_half_of_the_batch_has_another_gradient(name):
     method, options = METHODS[name]
-    half = gradients_on(tiny_objective(method, **options), part(batch_of(name), slice(0, 4)))
+    objective, whole = tiny_objective(method, **options), batch_of(name)
+    begin(objective, whole)
+    half = gradients_on(objective, part(whole, slice(0, 4)))
     assert difference(half, on_one(name)) > 0.01

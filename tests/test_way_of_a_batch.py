@@ -15,7 +15,7 @@ MOST = 11
 # arithmetic of pixels, spectrograms and attention
 LEAVES = {
     "batch.py", "tokens.py", "random.py", "modalities/media_samples.py", "modalities/media_cache.py", "augment.py",
-    "colour.py", "spectrogram.py", "attention.py",
+    "crop.py", "colour.py", "spectrogram.py", "attention.py",
 }  # fmt: skip
 README = (PACKAGE.parent / "README.md").read_text()
 AUDIO_VISUAL_JEPA = (

@@ -2,12 +2,14 @@
 
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from einops import repeat
+from einops import rearrange, repeat
 from torch import Tensor
 
+from mmssl.augment import View, turns
 from mmssl.batch import Batch
 from mmssl.methods import METHODS
 from mmssl.modalities.grids import Grid, Modality
@@ -35,11 +37,30 @@ VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "au
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
 PROJECTOR = {"projector_width": 32, "embedding_width": 16}
+SMALL_CROPS = {"num_small": 2, "small_size": 8}
+QUEUE = {"queue_length": 20, "embedding_width": 16}
 PICTURES, SOUNDS, CLIPS, BOTH = ("image",), ("audio",), ("video",), ("video", "audio")
 MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method reads, and how small it can be
+    "siamese": (PICTURES, PROJECTOR),
+    "npid": (PICTURES, {"embedding_width": 16}),
+    "pirl": (PICTURES, {"embedding_width": 16, "num_pieces": 2, "piece_size": 8}),
     "simclr": (PICTURES, PROJECTOR),
-    "vicreg": (PICTURES, {"projector_width": 32}),
+    "moco": (PICTURES, QUEUE),
+    "moco_v2": (PICTURES, {**QUEUE, "projector_width": 32}),
+    "moco_v3": (PICTURES, PROJECTOR),
+    "deepcluster": (PICTURES, {"num_clusters": 4, "whitened_width": 4}),
+    "deepercluster": (PICTURES, {"num_top": 2, "num_within": 2, "whitened_width": 4}),
+    "clusterfit": (PICTURES, {"pretrained": "another run", "num_clusters": 4, "whitened_width": 4}),
+    "deepcluster_v2": (PICTURES, {**PROJECTOR, **SMALL_CROPS, "num_clusters": 4, "num_groupings": 2}),
+    "swav": (PICTURES, {**PROJECTOR, **SMALL_CROPS, "num_prototypes": 6, "queue_length": 20, "queue_start": 0.2}),
+    "seer": (PICTURES, {**PROJECTOR, **SMALL_CROPS, "num_prototypes": 6}),
     "byol": (PICTURES, PROJECTOR),
+    "simsiam": (PICTURES, {"projector_width": 32, "predictor_width": 16}),
+    "dino": (PICTURES, {**SMALL_CROPS, "num_prototypes": 12, "projector_width": 32, "bottleneck_width": 8}),
+    "barlow_twins": (PICTURES, {"projector_width": 32}),
+    "w_mse": (PICTURES, {"projector_width": 32, "embedding_width": 3}),
+    "vicreg": (PICTURES, {"projector_width": 32}),
+    "lejepa": (PICTURES, {**PROJECTOR, **SMALL_CROPS, "num_directions": 16}),
     "mae": (PICTURES, PREDICTOR),
     "ijepa": (PICTURES, PREDICTOR),
     "audio_mae": (SOUNDS, PREDICTOR),
@@ -50,6 +71,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "audio_visual_jepa": (BOTH, PREDICTOR),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
 }
+REMEMBERED = 8  # training samples, as far as memories and clusters know
 PATTERNS = {"image": "b c h w -> b c (y h) (x w)", "audio": "b 1 h w -> b (y h) (x w)"}
 
 
@@ -116,23 +138,48 @@ def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str
         modalities = tiny_modalities(method)
         fused = {"fused": True} if method == "audio_visual_jepa" else {}
         made = tiny_encoder(modalities, encoder, **fused)
-        return METHODS[method](made, modalities, **{**MEDIA[method][1], **options})
+        with patch("mmssl.methods.clusters.encoder_of_run", lambda folder, modalities: tiny_encoder(modalities)):
+            objective = METHODS[method](made, modalities, **{**MEDIA[method][1], **options})
+        objective.remember(REMEMBERED)
+        return objective
     name, words = ENCODER_OF.get(method, method), words or words_of_tests()
     return METHODS[method](ENCODERS[name](words, **ENCODER_OPTIONS[name]), words, **options)
 
 
-def tiny_batch(method: str, count: int = 8, num_views: int = 2) -> Batch:
+def begin(objective: Objective, batch: Batch) -> None:
+    """What the training loop does before the first step, for an objective that groups its samples."""
+    if objective.regroup_epochs:
+        objective.regroup(iter([batch]))
+
+
+def tiny_batch(method: str, count: int = 8, num_views: int | None = None) -> Batch:
     """What a method reads: each sample has a pattern of its own on every patch, each view its own noise upon it."""
     words = words_of_tests()
     if method not in MEDIA:
         return rows_of_captions(words, count)
     views: dict[str, list[Tensor]] = {}
+    draw = Draw(5, torch.full((count,), 2), torch.arange(count))
     for name in MEDIA[method][0]:
         if name == "text":
             views[name] = [captions_in_rows(words, count)]
+        elif name == "image":
+            wanted = tiny_objective(method).views if num_views is None else (View(),) * num_views
+            whole = patterns(name, count, len(wanted))
+            views[name] = [as_wanted(*pair, draw, number) for number, pair in enumerate(zip(whole, wanted))]
         else:
-            views[name] = patterns(name, count, num_views if name == "image" else 1)
-    return Batch(views, Draw(5, torch.full((count,), 2), 100 + torch.arange(count)))
+            views[name] = patterns(name, count, 1)
+    return Batch(views, draw)
+
+
+def as_wanted(whole: Tensor, wanted: View, draw: Draw, number: int) -> Tensor:
+    """A view of the size, in the pieces or with the turn that a method wants."""
+    if wanted.pieces:
+        cells = rearrange(whole, "b c (y h) (x w) -> b (y x) c h w", y=wanted.pieces, x=wanted.pieces)
+        return cells[..., : wanted.size, : wanted.size]
+    if wanted.is_rotated:
+        pairs = zip(whole, turns(draw, number).tolist(), strict=True)
+        return torch.stack([picture.rot90(quarters, (1, 2)) for picture, quarters in pairs])
+    return whole[..., : wanted.size or None, : wanted.size or None]
 
 
 def captions_in_rows(words: Vocabulary, count: int, length: int = 20) -> Tensor:

@@ -40,7 +40,7 @@ class NTXent(Criterion):
         flat = rearrange(normalize(views.value, dim=-1), "v b d -> (v b) d")
         here = rearrange(views.present, "v b -> (v b)")
         itself = torch.eye(len(flat), dtype=torch.bool, device=flat.device)
-        similarity = (flat @ flat.T / self.temperature).masked_fill(itself | ~here[None], ABSENT)
+        similarity = (inner(flat, flat) / self.temperature).masked_fill(itself | ~here[None], ABSENT)
         others = self.negative_weight * similarity.logsumexp(-1, keepdim=True)
         num_views = len(views.value)
         negative_log = rearrange(others - similarity, "(v b) (w c) -> v w b c", v=num_views, w=num_views).diagonal(
@@ -70,8 +70,8 @@ class CrossModal(Criterion):
         terms = {}
         for a, b in self.couples:
             both = present[a] & present[b]
-            similarity = (value[a] @ value[b].T / self.temperature).masked_fill(~both[None], ABSENT)
-            back = (value[b] @ value[a].T / self.temperature).masked_fill(~both[None], ABSENT)
+            similarity = (inner(value[a], value[b]) / self.temperature).masked_fill(~both[None], ABSENT)
+            back = (inner(value[b], value[a]) / self.temperature).masked_fill(~both[None], ABSENT)
             per_sample = -0.5 * (similarity.log_softmax(-1).diagonal() + back.log_softmax(-1).diagonal())
             terms[f"{self.names[a]}_{self.names[b]}"] = torch.where(both, per_sample, 0.0).mean() / len(self.couples)
         return terms

@@ -1,10 +1,13 @@
 """The field's table of contents: each method assembles an objective from parts; its defaults are the paper's."""
 
+from mmssl.methods.asymmetry import byol, dino, simsiam
+from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
+from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
 from mmssl.methods.jepa import audio_visual_jepa, ijepa, vjepa
-from mmssl.methods.joint_embedding import byol, simclr, vicreg
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
 from mmssl.methods.pixels import audio_mae, frame_prediction, frame_prediction_latent, mae
+from mmssl.methods.redundancy import barlow_twins, lejepa, vicreg, w_mse
 
 METHODS = {
     "bert": bert,
@@ -13,9 +16,26 @@ METHODS = {
     "modernbert": modernbert,
     "collobert_weston": collobert_weston,
     "text_denoising": text_denoising,
+    "siamese": siamese,
+    "npid": npid,
+    "pirl": pirl,
     "simclr": simclr,
-    "vicreg": vicreg,
+    "moco": moco,
+    "moco_v2": moco_v2,
+    "moco_v3": moco_v3,
+    "deepcluster": deepcluster,
+    "deepercluster": deepercluster,
+    "clusterfit": clusterfit,
+    "deepcluster_v2": deepcluster_v2,
+    "swav": swav,
+    "seer": seer,
     "byol": byol,
+    "simsiam": simsiam,
+    "dino": dino,
+    "barlow_twins": barlow_twins,
+    "w_mse": w_mse,
+    "vicreg": vicreg,
+    "lejepa": lejepa,
     "mae": mae,
     "ijepa": ijepa,
     "audio_mae": audio_mae,

@@ -46,18 +46,18 @@ def normalised(value: Tensor) -> Tensor:
 class Copy(nn.Module):
     """A module's weights as an exponential moving average of a student's; no gradient reaches it.
 
-    Grill et al. 2020, arXiv:2006.07733, section 3.2: the momentum goes from `momentum` to 1 along half a cosine.
+    The momentum goes from `momentum` to `last` along half a cosine (Grill et al. 2020, arXiv:2006.07733, section 3.2).
     """
 
-    def __init__(self, student: nn.Module, momentum: float) -> None:
+    def __init__(self, student: nn.Module, momentum: float, last: float = 1.0) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.last = momentum, last
         self.module = copy.deepcopy(student).requires_grad_(False)
 
     @torch.no_grad()
     def follow(self, student: nn.Module, progress: float) -> None:
         """One step towards the student."""
-        momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        momentum = self.last - (self.last - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
         mine, theirs = list(self.module.parameters()), list(student.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - momentum)  # pyright: ignore
 

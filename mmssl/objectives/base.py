@@ -71,10 +71,12 @@ class Objective(nn.Module):
     def remember(self, num_samples: int) -> None:
         """Called once, before training and before weights are restored: the samples that there are to train on."""
 
-    def regroup(self, batches: Iterator[Batch]) -> None:
-        """Called every `regroup_epochs`, from the first step on, with all training samples once, in order, on all
-        processes alike.
+    def regroup(self, batches: Iterator[Batch]) -> list[Tensor]:
+        """Called every `regroup_epochs`, first before the first step, with this process's share of all training
+        samples, plain and in order; the shares are equal, so the last sample may come again. Answers the parameters
+        that were made anew: the optimizer forgets what it knew of them.
         """
+        return []
 
     def after_step(self, progress: float) -> None:
         """Called after each optimizer step with the progress in [0, 1]; teachers follow their students here."""

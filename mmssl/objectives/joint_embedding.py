@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -43,6 +43,36 @@ class Branch(nn.Module):
         """The mean of the encoder's embeddings of a view's tokens."""
         tokens = without(self.tokenize([view]), present)
         return pooled({self.name: encoder({self.name: tokens})[self.name]})
+
+
+class JigsawBranch(Branch):
+    """A view of five axes, (B, pieces, C, h, w), is embedded piece by piece, the embeddings in their order joined by a
+    linear layer (Misra & van der Maaten 2019, arXiv:1912.01991, section 3.2); others go the usual way.
+    """
+
+    def __init__(
+        self, *, name: str, tokenize: Tokenize, projector: nn.Module, piece: nn.Module, joined: nn.Module
+    ) -> None:
+        super().__init__(name=name, tokenize=tokenize, projector=projector)
+        self.piece, self.joined = piece, joined
+
+    def forward(
+        self, encoder: nn.Module, views: list[Tensor], present: Bool[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "V B P"], Float[Tensor, "V B D"]]:
+        values, features = [], []
+        for view in views:
+            if view.ndim == 4:
+                value, feature = super().forward(encoder, [view], present)
+                values.append(value[0])
+                features.append(feature[0])
+                continue
+            num_pieces = view.shape[1]
+            pieces = rearrange(view, "b n c h w -> (b n) c h w")
+            feature = self.features(encoder, pieces, present.repeat_interleave(num_pieces))
+            joined = self.joined(rearrange(self.piece(feature), "(b n) p -> b (n p)", n=num_pieces))
+            values.append(joined.float())
+            features.append(reduce(feature, "(b n) d -> b d", "mean", n=num_pieces))
+        return torch.stack(values), torch.stack(features)
 
 
 class Embedder(nn.Module):
@@ -130,8 +160,9 @@ class JointEmbedding(Objective):
         queries = self.queries(views)
         keys = self.teacher(views, batch, views.number if self.answers is None else self.answers)
         terms = self.criterion(queries, keys, batch.draw.index)
-        energy = mean_of_pairs(self.energy(queries.value[:, None], keys.value[None]), pairs(queries, keys))
-        return Output(terms, energy.detach(), feature.detach(), queries.value[0].detach())
+        with torch.no_grad():
+            energy = mean_of_pairs(self.energy(queries.value[:, None], keys.value[None]), pairs(queries, keys))
+        return Output(terms, energy, feature.detach(), queries.value[0].detach())
 
     def queries(self, views: Views) -> Views:
         """The views after the predictor."""

@@ -12,26 +12,30 @@ from torch import nn
 
 from mmssl.batch import Batch
 from mmssl.errors import CheckpointError
-from mmssl.evaluate import media
+from mmssl.evaluate import media_features
 from mmssl.evaluate.media import (
-    collapse_results,
+    compared_at_once,
     energy_results,
     evaluate_media,
-    features,
-    joined,
+    labelled_results,
     model_results,
-    prepared,
+    noise,
+    numbered,
+    patches_shuffled,
     retrieval_results,
     reversed_time,
     shifted_sound,
     write_media_features,
 )
+from mmssl.evaluate.media_features import features, joined, prepared
+from mmssl.inputs import Inputs
 from mmssl.modalities.labelled_media import labelled_media
 from mmssl.objectives import Objective
 from mmssl.random import Draw
 
 CPU = torch.device("cpu")
 LABELLED = ("knn.accuracy", "probe.accuracy")
+NO_LABELS = torch.full((5,), -1)
 
 
 class Distance(Objective):
@@ -69,7 +73,11 @@ def test_energies_of_pairs_are_those_of_a_loop():
         own += [abs(a - b) for a, b in zip(x, y, strict=True)]
         other += [abs(a - b) for i, a in enumerate(x) for j, b in enumerate(y) if i != j]
         shifted += [abs(a - b - 1) for a, b in zip(x, y, strict=True)]
-    found = energy_results(Distance(), iter(batches), {"moved": moved, "itself": lambda batch: batch})
+    labels = torch.tensor([0, -1, 0, 1, 0])  # of all samples, whose numbers are 0, 1, 2 and 0, 1
+    found = energy_results(Distance(), iter(batches), {"moved": moved, "itself": lambda batch: batch}, labels)
+    x, y = (batches[0].views[name][0] for name in "xy")
+    alike = [float(abs(x[0] - y[2])), float(abs(x[2] - y[0]))]  # 0 and 2 of the first batch; the second has no pair
+    assert found["energy.ladder.same_class"] == pytest.approx(share_below(own, alike))
     assert found["energy.auroc"] == found["energy.ladder.other"] == pytest.approx(share_below(own, other))
     assert found["energy.gap"] == pytest.approx((np.mean(other) - np.mean(own)) / np.std(own, ddof=1), rel=1e-6)
     assert found["energy.ladder.moved"] == pytest.approx(share_below(own, shifted))
@@ -79,8 +87,14 @@ def test_energies_of_pairs_are_those_of_a_loop():
 
 
 def test_one_pair_alone_says_nothing():
-    assert energy_results(Distance(), iter([]), {}) == {}
-    assert energy_results(Distance(), iter([numbers([1.0], [1.0])]), {"moved": moved}) == {}
+    assert energy_results(Distance(), iter([]), {}, NO_LABELS) == {}
+    assert energy_results(Distance(), iter([numbers([1.0], [1.0])]), {"moved": moved}, NO_LABELS) == {}
+
+
+def test_without_labels_there_is_no_class():
+    batch = numbers([0.0, 1.0], [0.5, 1.0])
+    assert "energy.ladder.same_class" not in energy_results(Distance(), iter([batch]), {}, NO_LABELS)
+    assert numbered(["", "b", "a", "b", ""]).tolist() == [-1, 1, 0, 1, -1]
 
 
 def test_negatives_change_what_they_name_and_nothing_else():
@@ -94,6 +108,58 @@ def test_negatives_change_what_they_name_and_nothing_else():
     assert torch.equal(turned.views["audio"][0], sound)
     assert torch.equal(shifted_sound(batch).views["video"][0], clip)
     assert torch.equal(batch.views["video"][0], clip)
+
+
+def pictures(*shape: int, index: list[int] | None = None) -> Batch:
+    """Views of pictures that belong to samples of these numbers."""
+    numbers = torch.arange(shape[1]) if index is None else torch.tensor(index)
+    views = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    return Batch({"image": list(views)}, Draw(0, numbers * 0, numbers))
+
+
+def pieces_of(picture: torch.Tensor) -> set[tuple[float, ...]]:
+    """The 16 pieces of a picture whose sides are multiples of 4."""
+    rows = (part.chunk(4, -1) for part in picture.chunk(4, -2))
+    return {tuple(piece.flatten().tolist()) for row in rows for piece in row}
+
+
+def test_shuffled_patches_are_the_same_ones_in_an_order_of_each_samples_own():
+    batch = pictures(2, 3, 3, 8, 8)
+    first, second = batch.views["image"]
+    shuffled = patches_shuffled(batch).views["image"]
+    assert torch.equal(shuffled[0], first)
+    for sample in range(3):
+        assert not torch.equal(shuffled[1][sample], second[sample])
+        assert pieces_of(shuffled[1][sample]) == pieces_of(second[sample])
+    # one picture as two samples
+    two, three = (patches_shuffled(pictures(1, 1, 3, 8, 8, index=[number])).views["image"][0] for number in (2, 3))
+    assert not torch.equal(two, three)
+
+
+def test_of_sides_that_are_no_multiple_of_four_the_rest_stays():
+    batch = pictures(1, 2, 3, 10, 13)
+    (before,), (after,) = batch.views["image"], patches_shuffled(batch).views["image"]
+    assert torch.equal(after[..., 8:, :], before[..., 8:, :])
+    assert torch.equal(after[..., 12:], before[..., 12:])
+    assert pieces_of(after[0, :, :8, :12]) == pieces_of(before[0, :, :8, :12])
+
+
+def test_noise_has_the_mean_and_the_deviation_of_each_channel_of_the_picture():
+    batch = pictures(1, 2, 3, 64, 64)
+    scale, offset = torch.tensor([0.5, 2.0, 0.0]), torch.tensor([1.0, -3.0, 2.0])
+    batch.views["image"][0] = batch.views["image"][0] * scale[:, None, None] + offset[:, None, None]
+    (found,) = noise(batch).views["image"]
+    torch.testing.assert_close(found.mean((2, 3)), offset.expand(2, 3), rtol=0, atol=0.15)
+    torch.testing.assert_close(found.std((2, 3)), scale.expand(2, 3), rtol=0.05, atol=1e-6)
+    assert abs(float(torch.corrcoef(torch.stack([found[0, 0], batch.views["image"][0][0, 0]]).flatten(1))[0, 1])) < 0.1
+    assert not torch.equal(found[0], found[1])
+
+
+def test_many_pictures_are_compared_at_once_unless_they_are_large(tmp_path):
+    for size, count in ((32, 64), (128, 32), (224, 16)):
+        config = media_config(tmp_path, "image_pretraining", f"image.size={size}")
+        assert compared_at_once(Inputs(config, ("image",))) == count
+    assert compared_at_once(Inputs(config, ("image", "audio"))) == 16
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +192,7 @@ def lacking(data, inputs, config, monkeypatch, **absent: list[int]) -> None:
         views[name][0][rows] = 0
         views[f"{name}.present"] = [~torch.isin(index, torch.tensor(rows))]
     batch = inputs(Batch(views, Draw(config.seed, 0 * index, index)))
-    monkeypatch.setattr(media, "prepared", lambda *arguments, **options: iter([batch]))
+    monkeypatch.setattr(media_features, "prepared", lambda *arguments, **options: iter([batch]))
 
 
 def test_features_of_an_absent_modality_are_zeros_and_change_no_other(both, monkeypatch):
@@ -139,21 +205,10 @@ def test_features_of_an_absent_modality_are_zeros_and_change_no_other(both, monk
     torch.testing.assert_close(found["video"], whole["video"], rtol=0, atol=1e-5)
 
 
-def test_collapse_of_each_modality_is_seen_beside_that_of_all():
-    healthy = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
-    results = collapse_results({"video": healthy, "audio": torch.ones(200, 16)})
-    assert results["video.collapse.verdict"] == "healthy"
-    assert results["audio.collapse.verdict"] == "complete"
-    assert results["collapse.effective_rank"] == pytest.approx(results["video.collapse.effective_rank"], rel=1e-6)
-    alone = collapse_results({"image": healthy})
-    assert alone["collapse.verdict"] == "healthy"
-    assert all(key.startswith("collapse.") for key in alone)
-
-
 def test_retrieval_is_measured_where_modalities_are_compared_among_samples_that_have_both(both, monkeypatch):
     config, _, data, inputs, objective = both
     lacking(data, inputs, config, monkeypatch, audio=[1, 4], video=[2])
-    batch = next(media.prepared(data.heldout))
+    batch = next(media_features.prepared(data.heldout))
     found = retrieval_results(objective, batch, ["video", "audio"])
     pairs = ("video_to_audio", "audio_to_video")
     assert found.keys() == {"retrieval.candidates"} | {f"retrieval.{pair}.r{k}" for pair in pairs for k in (1, 5, 10)}
@@ -178,16 +233,73 @@ def ladder(results: dict) -> set[str]:
     return {key.removeprefix("energy.ladder.") for key in results if key.startswith("energy.ladder.")}
 
 
+@pytest.fixture(scope="module")
+def contrast(tmp_path_factory):
+    """Pictures, and an untrained contrast of two views of them."""
+    method = "method={name: simclr, projector_width: 16, embedding_width: 8}"
+    config = media_config(tmp_path_factory.mktemp("contrast"), "image_pretraining", method)
+    return config, *parts_of(config)
+
+
+def test_the_other_view_of_a_picture_is_looked_for_among_those_of_all(contrast):
+    config, task, data, inputs, objective = contrast
+    found = model_results(objective, inputs, config, data.heldout, task.negatives(config))
+    batch = next(prepared(data.heldout, inputs, config, 12, CPU, objective.views, at_once=12))
+    with torch.no_grad():
+        energies = objective.energies(batch)
+    rank = [sum(bool(other <= row[number]) for other in row) for number, row in enumerate(energies)]
+    assert found["retrieval.candidates"] == 12
+    for most in (1, 5, 10):
+        expected = np.mean([place <= most for place in rank])
+        assert found[f"retrieval.image_to_image.r{most}"] == pytest.approx(expected)
+    # the control: of one view there is no other
+    single = batch._replace(views={"image": batch.views["image"][:1]})
+    assert retrieval_results(objective, single, ["image"]) == {}
+
+
+def test_the_ladder_of_pictures_changes_the_second_view_and_knows_the_classes(contrast):
+    config, task, data, inputs, objective = contrast
+    found = model_results(objective, inputs, config, data.heldout, task.negatives(config))
+    assert ladder(found) == {"other", "same_class", "patches_shuffled", "noise"}
+    batch = next(prepared(data.heldout, inputs, config, 12, CPU, objective.views, at_once=12))
+    with torch.no_grad():
+        energies, shuffled = (objective.energies(batch, each) for each in (batch, patches_shuffled(batch)))
+    own, labels = energies.diagonal().tolist(), data.heldout.labels()
+    alike = [energies[i, j] for i in range(12) for j in range(12) if i != j and labels[i] == labels[j]]
+    assert found["energy.ladder.same_class"] == pytest.approx(share_below(own, alike))
+    assert found["energy.ladder.patches_shuffled"] == pytest.approx(share_below(own, shuffled.diagonal().tolist()))
+
+
+def test_a_masked_autoencoder_hides_patches_of_the_changed_picture(tmp_path):
+    config = media_config(tmp_path, "image_pretraining")
+    task, data, inputs, objective = parts_of(config)
+    found = model_results(objective, inputs, config, data.heldout, task.negatives(config))
+    assert ladder(found) == {"other", "same_class", "patches_shuffled", "noise"}
+    assert not [key for key in found if key.startswith("retrieval") or "compared" in key]
+
+
+def test_fine_tuning_is_measured_where_it_is_asked_for(contrast, both):
+    for config, task, data, inputs, objective in (contrast, both):
+        section = config.evaluate.model_copy(update={"finetune": True, "finetune_seconds": 0.2})
+        labelled = labelled_media(config, Path(config.run), [].append, task.modalities)
+        asked = config.model_copy(update={"evaluate": section})
+        before = {name: value.clone() for name, value in objective.encoder.state_dict().items()}
+        found = labelled_results(objective.encoder, inputs, asked, labelled)
+        assert 0 <= found["finetune.accuracy"] <= 1
+        assert all(torch.equal(value, before[name]) for name, value in objective.encoder.state_dict().items())
+        assert "finetune.accuracy" not in labelled_results(objective.encoder, inputs, config, labelled)
+
+
 def test_results_of_a_model_name_no_measure_that_it_has_not(both, clips):
     config, task, data, inputs, objective = both
     found = model_results(objective, inputs, config, data.heldout, task.negatives(config))
     assert found["retrieval.candidates"] == data.heldout.size == 12
     # y is the sound, the frames are x
-    assert ladder(found) == {"other", "sound_shifted"}
+    assert ladder(found) == {"other", "same_class", "sound_shifted"}
     config, task, data, inputs, objective = clips
     found = model_results(objective, inputs, config, data.heldout, task.negatives(config))
     assert not [key for key in found if key.startswith(("retrieval", "video."))]
-    assert ladder(found) == {"other", "time_reversed"}
+    assert ladder(found) == {"other", "same_class", "time_reversed"}
 
 
 def test_time_reversed_compares_the_true_future_with_the_same_frames_backwards(clips):
@@ -205,10 +317,10 @@ def test_time_reversed_compares_the_true_future_with_the_same_frames_backwards(c
 def evaluated(both):
     """All that is said of a model with other weights than the random ones."""
     config, task, data, inputs, _ = both
-    objective = task.build(config.model_copy(update={"seed": 5}), inputs)
+    objective = task.build(config.model_copy(update={"seed": 5}), inputs, data.train.size)
     reports: list[dict] = []
     labelled = labelled_media(config, Path(config.run), reports.append, task.modalities)
-    build = partial(task.build, config, inputs)
+    build = partial(task.build, config, inputs, data.train.size)
     assert not reports
     return evaluate_media(objective, build, inputs, config, data, labelled, task.negatives(config)), objective, labelled
 
@@ -222,7 +334,7 @@ def test_every_measure_stands_beside_that_of_random_weights(both, evaluated):
         names - only_trained
     )
     assert names >= {*LABELLED, *(f"{name}.{key}" for name in ("video", "audio") for key in LABELLED)}
-    for prefix, one in (("", objective), ("random_init.", task.build(config, inputs).eval())):
+    for prefix, one in (("", objective), ("random_init.", task.build(config, inputs, data.train.size).eval())):
         alone = model_results(one, inputs, config, data.heldout, task.negatives(config))
         for key, value in alone.items():
             if not prefix or key not in only_trained:
@@ -243,7 +355,9 @@ def test_labelled_results_stand_beside_the_most_frequent_class(evaluated):
 
 def test_without_labels_nothing_is_said_of_probes(both):
     config, task, data, inputs, objective = both
-    results = evaluate_media(objective, partial(task.build, config, inputs), inputs, config, data, None, {})
+    results = evaluate_media(
+        objective, partial(task.build, config, inputs, data.train.size), inputs, config, data, None, {}
+    )
     assert not [key for key in results if "knn" in key or "probe" in key or "labelled" in key]
     assert results["energy.auroc"] == results["random_init.energy.auroc"]  # the same weights
 
@@ -251,7 +365,9 @@ def test_without_labels_nothing_is_said_of_probes(both):
 def test_missing_modalities_are_counted(both):
     config, task, data, inputs, objective = both
     lacking = data._replace(missing={"video": 0, "audio": 7})
-    results = evaluate_media(objective, partial(task.build, config, inputs), inputs, config, lacking, None, {})
+    results = evaluate_media(
+        objective, partial(task.build, config, inputs, data.train.size), inputs, config, lacking, None, {}
+    )
     assert {key: value for key, value in results.items() if key.startswith("data.")} == {"data.missing.audio": 7}
 
 

@@ -1,0 +1,35 @@
+"""The encoder of another run, with its trained weights."""
+
+from typing import Any
+
+import torch
+
+from mmssl.checkpoint import check_compatible
+from mmssl.errors import CheckpointError, ConfigError
+from mmssl.runs import open_run
+
+PREFIXES = ("embedder.encoder.", "encoder.")  # of the encoder's weights in an objective's
+
+
+@torch.no_grad()
+def encoder_of_run(folder: str, modalities: Any) -> Any:
+    """The encoder of the newest checkpoint of a run folder, frozen, in eval mode; ConfigError where there is no such
+    run, or where it reads other sizes than `modalities`.
+    """
+    from mmssl.models import ENCODERS
+
+    try:
+        config, found = open_run(folder)
+    except CheckpointError as error:
+        raise ConfigError(f"method.pretrained: {error}") from error
+    encoder = ENCODERS[config.encoder.name](modalities, **config.encoder.arguments())
+    weights = found.tensors["model"]
+    for prefix in PREFIXES:
+        mine = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        if mine:
+            expected = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
+            check_compatible(expected, mine, f"method.pretrained {folder}: encoder")
+            for name, tensor in expected.items():
+                tensor.copy_(mine[name])
+            return encoder.requires_grad_(False).eval()
+    raise ConfigError(f"method.pretrained: {folder} has no encoder of {', '.join(modalities)}; expected a run on them")
