@@ -1,19 +1,14 @@
-"""Draws what a model sees, what is hidden and what it predicts: pictures, spectrograms with their sounds, films."""
+"""Draws what is seen, what is hidden and what a model predicts: pictures, spectrograms with their sounds, films."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from mmssl.augment import to_pixels
-from mmssl.batch import Batch
-from mmssl.errors import ConfigError
 from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
-from mmssl.modalities.grids import Cut
-from mmssl.objectives import Objective
 from mmssl.report.pictures import film, save_gif, save_mp4, save_png, save_wav, sheet, spectrogram_picture
 
 GREY = 0.0  # of a hidden pixel, in the encoder's units
@@ -84,42 +79,3 @@ def numbered(count: int) -> list[str]:
 DRAWERS: dict[str, Callable[[Completed, int, Inputs, Path], list[Path]]] = {
     "image": draw_picture, "audio": draw_sound, "video": draw_film,
 }  # fmt: skip
-
-
-def draw_inputs(objective: Objective, batch: Batch, inputs: Inputs, folder: Path) -> list[Path]:
-    """What the model is given of the first samples: each view, and what is left of it where something is hidden."""
-    views = {name: list(batch.views[name]) for name in inputs.modalities if name != "text"}
-    titles = {name: [f"view {number + 1}" for number in range(len(found))] for name, found in views.items()}
-    for name, left in masked_views(objective, batch).items():
-        views[name].append(left)
-        titles[name].append("what is seen of it")
-    written = []
-    for name, found in views.items():
-        rows = [[strip(name, view[row]) for view in found] for row in range(len(found[0]))]
-        save_png(sheet(rows, titles[name]), target := folder / f"{name}.png")
-        written.append(target)
-    return written
-
-
-def masked_views(objective: Objective, batch: Batch) -> dict[str, Tensor]:
-    """Each modality with grey where its tokens are hidden."""
-    found = {}
-    for part in objective.each().values():
-        try:
-            tokens, seen, _ = part.corrupted(batch)
-        except ConfigError:
-            continue  # a joint embedding hides nothing
-        cuts: dict[str, Cut] = part.encoder.cuts  # type: ignore[assignment]
-        for name, place in seen.items():
-            if isinstance(cut := cuts[name], Cut):
-                kept = torch.zeros_like(tokens[name].value)
-                kept.scatter_(1, place.place.position[..., None].expand_as(place.value), place.value)
-                found[name] = cut.paste(kept)
-    return found
-
-
-def strip(name: str, view: Tensor) -> Tensor:
-    """A view as one picture: the frames of a clip side by side."""
-    if name == "audio":
-        return spectrogram_picture(view)
-    return to_pixels(rearrange(view, "l c h w -> c h (l w)") if view.ndim == 4 else view).cpu()

@@ -17,6 +17,7 @@ WIDE, SMALL = (460, 225), (270, 160)  # in CSS pixels at full size
 MAX_POINTS = 400  # of one curve; more are averaged
 MAX_LABEL = 18  # characters of a label inside a chart
 LABEL_HEIGHT = 15.5  # CSS pixels of a line of text
+BARS_HEIGHT = 38  # CSS pixels of two bars
 AXES_SHARE = 0.78  # of the height of a chart, about
 
 # Okabe & Ito 2008: told apart by all common forms of colour vision; the dashes tell them apart in grey.
@@ -60,6 +61,14 @@ def style(index: int) -> dict[str, Any]:
     """How the line of this number is drawn: after the first seven the colours come again with other dashes."""
     turn = index // len(STYLES)
     return {**STYLES[(index + turn) % len(STYLES)], "color": STYLES[index % len(STYLES)]["color"]}
+
+
+class Bar(NamedTuple):
+    """A measure in [0, 1] of a trained model and, where it was measured, of random weights."""
+
+    label: str
+    trained: float
+    random: float | None
 
 
 class Curve(NamedTuple):
@@ -121,6 +130,31 @@ def histogram(edges: list[Any], compatible: list[Any], incompatible: list[Any], 
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0, borderaxespad=0.4, handlelength=2.2)
         return _svg(figure, title)
+
+
+def bars(rows: Sequence[Bar], level: tuple[str, float], x_label: str, title: str) -> "Markup":
+    """A bar for each measure, that of random weights below it, and a named level such as chance."""
+    import matplotlib
+
+    theme: dict[Any, Any] = {**THEME, "axes.grid.axis": "x"}
+    with matplotlib.rc_context(theme):
+        figure, (axes,) = _figure((WIDE[0], max(WIDE[1], BARS_HEIGHT * len(rows) + 70)))
+        at = list(range(len(rows)))
+        axes.barh([y - 0.2 for y in at], [row.trained for row in rows], 0.38, color=BLUE, label="trained")
+        random = [(y + 0.2, row.random) for y, row in enumerate(rows) if row.random is not None]
+        if random:
+            hatched = {"facecolor": "none", "edgecolor": GREY, "hatch": "////", "linewidth": 0.8}
+            axes.barh([y for y, _ in random], [value for _, value in random], 0.38, label="random weights", **hatched)
+        for y, value in [(y - 0.2, row.trained) for y, row in enumerate(rows)] + random:
+            paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # the level's line ends at a number
+            axes.text(max(value, 0) + 0.01, y, f"{value:.3f}", va="center", fontsize=9, bbox=paper)
+        axes.axvline(level[1], color=INK, linestyle=(0, (4, 3)), linewidth=1.1, label=level[0])
+        axes.set(xlim=(0, 1.12), xlabel=x_label, yticks=at, xticks=[0, 0.25, 0.5, 0.75, 1])
+        axes.set_yticklabels([shortened(row.label, 2 * MAX_LABEL) for row in rows], color=INK)
+        axes.invert_yaxis()
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0, borderaxespad=0.4, columnspacing=1.2)
+        numbers = "; ".join(f"{row.label}: {row.trained:.3f}" for row in rows)
+        return _svg(figure, f"{title}. {numbers}; {level[0]}: {level[1]:g}")
 
 
 def reliability(accuracy: list[Any], confidence: list[Any], count: list[Any], title: str) -> "Markup":
@@ -212,10 +246,10 @@ def _label_ends(axes: "Axes", ends: list[tuple[str, float, dict[str, Any]]], hei
         axes.text(1.12, at, shortened(label), transform=axes.transAxes, va="center")
 
 
-def shortened(label: str) -> str:
+def shortened(label: str, most: int = MAX_LABEL) -> str:
     """A label that leaves room for the chart and that can be encoded."""
     label = label.encode(errors="replace").decode()
-    return label if len(label) <= MAX_LABEL else label[: MAX_LABEL - 1] + "…"
+    return label if len(label) <= most else label[: most - 1] + "…"
 
 
 def _described(line: Curve) -> str:

@@ -15,8 +15,18 @@ from mmssl.report.names import numbered
 if TYPE_CHECKING:
     from PIL import Image
 
-MODALITIES = ("image", "video", "audio")  # in the order of the page; what has none of these names follows
-ORDER = {name: place for place, name in enumerate(MODALITIES)}
+MODALITIES = ("image", "video", "audio")  # in the order of the page; what has no name of a kind follows
+SECTIONS = {  # of the page -> the first words of the names of what it shows
+    "What it predicts": (*MODALITIES, ""),
+    "What it finds alike": ("neighbours", "map"),
+    "What it is shown in training": ("views",),
+}
+TITLES = {
+    "image": "Image", "video": "Video", "audio": "Audio",
+    "neighbours": "Nearest neighbours", "map": "Map of embeddings", "views": "Views",
+}  # fmt: skip
+KINDS = [kind for kinds in SECTIONS.values() for kind in kinds]
+MAX_CAPTION = 1000  # characters
 MOMENTS = 4  # of a moving picture, where it cannot move: on paper, or for readers who asked for less motion
 SMALL = 256  # CSS pixels: a narrower picture is enlarged, each pixel to a square, to at least about that
 MOST_PIXELS = 50_000_000  # of a picture or of a film's frame; it is the reader's browser that decodes them
@@ -34,6 +44,7 @@ class Item(NamedTuple):
     width: int = 0
     height: int = 0
     is_small: bool = False
+    caption: str = ""  # what the file says of itself
 
 
 class Exhibit(NamedTuple):
@@ -43,23 +54,29 @@ class Exhibit(NamedTuple):
     items: list[Item]
 
     @property
-    def modality(self) -> str:
-        """The first word of the name, "" where that is none of MODALITIES."""
+    def kind(self) -> str:
+        """The first word of the name, "" where that is none of KINDS."""
         first = self.name.partition("-")[0]
-        return first if first in MODALITIES else ""
+        return first if first in KINDS else ""
 
     @property
     def title(self) -> str:
         """The name as it is read: `video-sample-3` is "Video, sample 3"."""
-        if not self.modality:
+        if not self.kind:
             return self.name
         rest = self.name.partition("-")[2].replace("-", " ")
-        return f"{self.modality.capitalize()}, {rest}" if rest else self.modality.capitalize()
+        return f"{TITLES[self.kind]}, {rest}" if rest else TITLES[self.kind]
+
+    @property
+    def caption(self) -> str:
+        """What its first picture says of itself."""
+        return next((item.caption for item in self.items if item.caption), "")
 
     @property
     def num_bytes(self) -> int:
         """Of the page, at most."""
         names = 20 * len(self.name) + sum(20 * len(item.name) for item in self.items)  # escaped, several times
+        names += 20 * sum(len(item.caption) for item in self.items)
         return MARKUP_BYTES + names + sum(len(item.source) + len(item.still) + MARKUP_BYTES for item in self.items)
 
 
@@ -71,19 +88,25 @@ class Gallery(NamedTuple):
     notes: list[str]
 
     @property
-    def groups(self) -> list[tuple[str, list[Exhibit]]]:
-        """The exhibits of each modality, "" last."""
-        found: dict[str, list[Exhibit]] = {}
-        for one in self.exhibits:
-            found.setdefault(one.modality, []).append(one)
-        return list(found.items())
+    def sections(self) -> list[tuple[str, list[tuple[str, list[Exhibit]]]]]:
+        """Each section of the page, with its kinds and their exhibits; nothing that is empty."""
+        found = {title: {kind: self.of(kind) for kind in kinds} for title, kinds in SECTIONS.items()}
+        return [
+            (title, [(kind, exhibits) for kind, exhibits in kinds.items() if exhibits])
+            for title, kinds in found.items()
+            if any(kinds.values())
+        ]
+
+    def of(self, *kinds: str) -> list[Exhibit]:
+        """The exhibits of these kinds."""
+        return [one for one in self.exhibits if one.kind in kinds]
 
 
 EMPTY = Gallery([], 0, [])
 
 
 def gallery(folder: Path, room: int) -> Gallery:
-    """The pictures of a folder in at most `room` bytes of a page, modalities in turn; EMPTY without a folder."""
+    """The pictures of a folder in at most `room` bytes of a page, kinds in turn; EMPTY without a folder."""
     try:
         paths = sorted(folder.iterdir(), key=lambda path: numbered(path.name)) if folder.exists() else []
     except OSError as error:
@@ -99,7 +122,7 @@ def gallery(folder: Path, room: int) -> Gallery:
         elif found.items:
             shown[name] = found
             room -= found.num_bytes
-    exhibits = sorted(shown.values(), key=lambda one: (ORDER.get(one.modality, len(ORDER)), numbered(one.name)))
+    exhibits = sorted(shown.values(), key=lambda one: (KINDS.index(one.kind), numbered(one.name)))
     return Gallery(exhibits, num_left_out, noted(folder, broken))
 
 
@@ -122,7 +145,7 @@ def plan(paths: list[Path]) -> dict[str, list[Path]]:
 
 
 def in_turn(names: list[str]) -> Iterator[str]:
-    """The first of each modality, the second of each, and so on: what is left out is left out of all alike."""
+    """The first of each kind, the second of each, and so on: what is left out is left out of all alike."""
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(name.partition("-")[0], []).append(name)
@@ -162,6 +185,8 @@ def picture(path: Path, name: str, source: str) -> Item:
     """A PNG or GIF with all its frames decoded once, so that none is broken; a small one enlarged."""
     from PIL import Image
 
+    from mmssl.report.pictures import DESCRIPTION
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image = Image.open(path, formats=("PNG", "GIF"))
@@ -177,8 +202,9 @@ def picture(path: Path, name: str, source: str) -> Item:
             image.load()
             if number in chosen:
                 stills.append(image.convert("RGB"))
+        caption = str(image.info.get(DESCRIPTION, ""))[:MAX_CAPTION]
     factor = -(-SMALL // width)
-    return Item("picture", name, source, below(stills), width * factor, height * factor, factor > 1)
+    return Item("picture", name, source, below(stills), width * factor, height * factor, factor > 1, caption)
 
 
 def below(frames: list["Image.Image"]) -> str:

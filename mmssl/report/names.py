@@ -51,13 +51,23 @@ GROUPS: dict[str, dict[str, str]] = {
     "Collapse": {
         "collapse.verdict": "Collapse verdict",
         "collapse.effective_rank": "Effective rank",
+        "collapse.reachable_rank": "Effective rank that can be reached",
         "collapse.std": "Standard deviation of embeddings, 1 = isotropic",
+        "collapse.batch_std": "Standard deviation within a training batch, 1 = isotropic",
+        "collapse.mean_ratio": "Error of a view predicted by the other, 1 = of the mean predicted",
         "collapse.alpha_req": "Slope of the eigenspectrum (α-ReQ)",
-        "collapse.lidar": "LiDAR",
+        "collapse.lidar": "Effective rank of what the views of a sample share (LiDAR)",
+        "collapse.alignment": "Squared distance of two views of a sample, 2 = unrelated",
+        "collapse.uniformity": "Uniformity, 0 = all equal, -4 = spread evenly",
+        "collapse.compared.verdict": "Collapse verdict, where the energy compares",
+        "collapse.compared.effective_rank": "Effective rank, where the energy compares",
+        "collapse.compared.reachable_rank": "Effective rank that can be reached, where the energy compares",
+        "collapse.compared.std": "Standard deviation, where the energy compares, 1 = isotropic",
     },
     "Training": {
         "samples_seen": "Samples seen",
         "seconds": "Training time",
+        "encoder.parameters": "Parameters of the encoder",
         "packing.efficiency": "Share of the tokens that are not padding",
         "data.missing.{}": "Training samples without {}",
     },
@@ -75,6 +85,7 @@ BEST: dict[str, int] = {
 }
 # Of the data, not of a model: the same whatever was trained, so no row of random weights, and none is the better one.
 OF_DATA = {
+    *("encoder.parameters", "collapse.reachable_rank", "collapse.compared.reachable_rank"),
     *("video.copy_last.psnr", "uncertainty.coverage_of_the_truth", "uncertainty.futures", "text.floor"),
     *("retrieval.candidates", "labelled.majority_accuracy", "labelled.classes", "labelled.train", "labelled.test"),
 }

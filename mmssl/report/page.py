@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mmssl.errors import ConfigError
 from mmssl.folder import write_whole
 from mmssl.report import figures, tables
-from mmssl.report.figures import SMALL, WIDE, Curve
-from mmssl.report.gallery import EMPTY, Exhibit, Gallery, gallery
+from mmssl.report.figures import SMALL, WIDE, Bar, Curve
+from mmssl.report.gallery import EMPTY, MODALITIES, Exhibit, gallery
+from mmssl.report.names import measure
 from mmssl.report.record import Record, is_finite, read_record
 from mmssl.report.verdict import judge
 
@@ -23,7 +24,9 @@ MAX_TERMS_TOGETHER = 4  # terms of the loss in one chart
 MAX_TERMS = 24  # that are drawn at all
 MAX_RATIO = 50  # of the largest term to the smallest that one chart can show
 MAX_WORDS = 6  # for each hidden word of an example
+MAX_RUNGS = 16  # kinds of negatives in one chart
 MASK = re.compile(r"\[MASK\]|<mask>")
+COMPARED = {"What they predict": (*MODALITIES, ""), "What they find alike": ("neighbours",)}  # of several runs
 
 # Of a line of metrics.jsonl; every other number in it is a term of the loss.
 NO_TERMS = {
@@ -91,7 +94,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
 def _hang(view: dict[str, Any], room: int) -> bool:
     """Adds each run's pictures to what the template shows, in at most `room` bytes; whether there is anything to show.
 
-    Runs share the room alike, and what one leaves free is for the next. In a comparison one picture of each is shown
+    Runs share the room alike, and what one leaves free is for the next. In a comparison a picture of each kind is shown
     twice, so it counts twice.
     """
     runs = view["runs"]
@@ -101,20 +104,20 @@ def _hang(view: dict[str, Any], room: int) -> bool:
         run["gallery"] = found
         run["notes"] += found.notes
         room -= sum(one.num_bytes for one in found.exhibits)
-        if view["comparison"] is not None:
-            room -= max((one.num_bytes for one in found.exhibits), default=0)
+        for kinds in COMPARED.values() if view["comparison"] is not None else ():
+            room -= max((one.num_bytes for one in found.of(*kinds)), default=0)
     if view["comparison"] is not None:
-        view["comparison"]["pictures"] = _one_of_each([run["gallery"] for run in runs])
+        found = {title: _one_of_each([run["gallery"].of(*kinds) for run in runs]) for title, kinds in COMPARED.items()}
+        view["comparison"]["pictures"] = [(title, row) for title, row in found.items() if any(row)]
     return any(run["gallery"] != EMPTY for run in runs)
 
 
-def _one_of_each(galleries: list[Gallery]) -> list[Exhibit | None]:
+def _one_of_each(runs: list[list[Exhibit]]) -> list[Exhibit | None]:
     """A picture of each run: of the same sample in all, where there is one; None of a run that has none."""
-    names = [{one.name for one in found.exhibits} for found in galleries if found.exhibits]
+    names = [{one.name for one in exhibits} for exhibits in runs if exhibits]
     common = set.intersection(*names) if names else set()
     return [
-        next((one for one in found.exhibits if one.name in common), found.exhibits[0] if found.exhibits else None)
-        for found in galleries
+        next((one for one in exhibits if one.name in common), exhibits[0] if exhibits else None) for exhibits in runs
     ]
 
 
@@ -136,6 +139,8 @@ def _view(record: Record) -> dict[str, Any]:
             _panel(record, "collapse.effective_rank", "Effective rank", WIDE),
             _panel(record, "collapse.std", "Standard deviation of embeddings", WIDE),
         ],
+        "more_collapse": _more_collapse(record),
+        "ladder": _ladder(evaluation),
         "energies": _drawn(notes, evaluation, "energy_histogram", _energies),
         "reliability": _drawn(notes, evaluation, "calibration", _reliability),
         "completions": _drawn(notes, evaluation, "completions", _completions),
@@ -206,6 +211,30 @@ def _panel(record: Record, key: str, title: str, size: tuple[int, int]) -> Panel
         return Panel(title, f"No {key} in metrics.jsonl.", None)
     caption = f"Last: {tables.number(line.y[-1])}{_scale([line])}."
     return Panel(title, caption, figures.curves([line], "step", title, size))
+
+
+def _more_collapse(record: Record) -> list[Panel]:
+    """What else of the collapse panel was logged while training."""
+    keys = dict.fromkeys(key for line in record.metrics for key in line if key.startswith("collapse."))
+    drawn = [key for key in keys if key not in ("collapse.effective_rank", "collapse.std") and record.series(key)[0]]
+    return [_panel(record, key, measure(key).name, SMALL) for key in sorted(drawn, key=lambda key: measure(key).order)]
+
+
+def _ladder(evaluation: dict[str, Any]) -> Panel | None:
+    """How well each kind of negative is told apart, beside random weights; None of fewer than two kinds."""
+    keys = [key for key in evaluation if is_finite(evaluation[key]) and measure(key).key == "energy.ladder.{}"]
+    keys = sorted((key for key in keys if not measure(key).is_baseline), key=lambda key: measure(key).order)
+    if len(keys) < 2:
+        return None
+    rungs = []
+    for key in keys[:MAX_RUNGS]:
+        kind, part, random = measure(key).values[0].replace("_", " "), measure(key).part, f"random_init.{key}"
+        found = evaluation.get(random)
+        rungs.append(Bar(f"{kind} ({part})" if part else kind, evaluation[key], found if is_finite(found) else None))
+    more = f"; the first {MAX_RUNGS} of {len(keys)} kinds" if len(keys) > MAX_RUNGS else ""
+    caption = f"of compatible pairs against each kind of wrong y; 0.5 is chance, 1 is perfect{more}"
+    title = "Energy AUROC of each kind of negative"
+    return Panel("Ladder of negatives", caption, figures.bars(rungs, ("chance", 0.5), "energy AUROC", title))
 
 
 def _overlay(records: list[Record], key: str, title: str, size: tuple[int, int]) -> Panel:

@@ -12,7 +12,9 @@ import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
+from torch.nn import functional
 
 from mmssl.errors import CheckpointError
 from mmssl.folder import write_whole
@@ -24,10 +26,19 @@ Clip = UInt8[Tensor, "L 3 _H _W"]
 
 LEAST = 96  # pixels that the shorter side of a picture is shown with, at least
 GAP, MARGIN, LINE, TEXT = 10, 12, 22, 14  # pixels: between pictures, around them, of a line of text, of its letters
+SMALL_LINE, SMALL_TEXT = 15, 12  # pixels: of a line of small print, of its letters
 FRAME = 4  # pixels: width of the frame around a clip
 DECIBELS = (FLOOR_DECIBELS, 0.0)  # from the darkest to the brightest colour of a spectrogram, the same in all of them
 HATCH = ((92, 92, 92), (150, 150, 150))  # RGB of the stripes over what is hidden
+DESCRIPTION = "Description"  # the keyword of a caption inside a PNG
 MIME = {".png": "image/png", ".gif": "image/gif", ".wav": "audio/wav", ".mp4": "video/mp4"}
+
+
+class Line(NamedTuple):
+    """Small print below a picture; what is wider than its column is cut off."""
+
+    text: str
+    colour: str = INK
 
 
 class Outline(NamedTuple):
@@ -44,8 +55,16 @@ OUTLINES = {
 }
 
 
-def sheet(rows: Sequence[Sequence[Picture]], columns: Sequence[str], least: int = LEAST) -> Image.Image:
-    """A grid of pictures under the titles of its columns, such as seen | hidden | predicted; a row may be shorter."""
+def sheet(
+    rows: Sequence[Sequence[Picture]],
+    columns: Sequence[str],
+    least: int = LEAST,
+    below: Sequence[Sequence[Sequence[Line]]] = (),
+) -> Image.Image:
+    """A grid of pictures under the titles of its columns, such as seen | hidden | predicted; a row may be shorter.
+
+    `below` are the lines under each picture, row by row.
+    """
     shown = [[enlarged(picture, least) for picture in row] for row in rows]
     font = _font()
     widths = [
@@ -53,16 +72,30 @@ def sheet(rows: Sequence[Sequence[Picture]], columns: Sequence[str], least: int 
         for number, title in enumerate(columns)
     ]
     heights = [max((picture.height for picture in row), default=0) for row in shown]
+    print_height = max((len(lines) for row in below for lines in row), default=0) * SMALL_LINE
     left = np.cumsum([MARGIN] + [width + GAP for width in widths]).tolist()
-    top = np.cumsum([MARGIN + LINE] + [height + GAP for height in heights]).tolist()
+    top = np.cumsum([MARGIN + LINE] + [height + print_height + GAP for height in heights]).tolist()
     canvas = Image.new("RGB", (left[-1] - GAP + MARGIN, top[-1] - GAP + MARGIN), "white")
     draw = ImageDraw.Draw(canvas)
     for number, title in enumerate(columns):
         draw.text((left[number] + widths[number] / 2, MARGIN + TEXT - 2), title, INK, font, anchor="ms")
-    for y, row in zip(top, shown):
+    for y, height, row in zip(top, heights, shown):
         for x, width, picture in zip(left, widths, row):
-            canvas.paste(picture, (x + (width - picture.width) // 2, y))
+            canvas.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
+    for y, height, row in zip(top, heights, below):
+        for x, width, lines in zip(left, widths, row):
+            _small_print(draw, x, y + height, width, lines)
     return canvas
+
+
+def _small_print(draw: ImageDraw.ImageDraw, left: int, top: int, width: int, lines: Sequence[Line]) -> None:
+    """Lines centred in a column, each cut off to its width."""
+    font = _font(SMALL_TEXT)
+    for number, (text, colour) in enumerate(lines):
+        shown = text[:width].encode(errors="replace").decode()  # no letter is narrower than a pixel
+        while len(shown) > 1 and font.getlength(shown) > width:
+            shown = f"{shown.removesuffix('…')[:-1]}…"
+        draw.text((left + width / 2, top + SMALL_LINE * (number + 1) - 2), shown, colour, font, anchor="ms")
 
 
 def film(
@@ -91,6 +124,11 @@ def enlarged(picture: Picture, least: int = LEAST) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
+def shrunk(picture: Picture, factor: int) -> Picture:
+    """A picture of which each pixel is the mean of a square of factor x factor."""
+    return functional.avg_pool2d(picture.float(), factor).round().to(torch.uint8)
+
+
 def spectrogram_picture(
     logmel: Float[Tensor, "frames bands"], hidden: Bool[Tensor, "frames bands"] | None = None, zoom: int = 3
 ) -> Picture:
@@ -113,10 +151,13 @@ def spectrogram_picture(
     return picture
 
 
-def save_png(image: Image.Image, path: Path) -> None:
-    """A picture; CheckpointError where it cannot be written."""
+def save_png(image: Image.Image, path: Path, caption: str = "") -> None:
+    """A picture, with what a page says below its title; CheckpointError where it cannot be written."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    about = PngInfo()
+    if caption:
+        about.add_text(DESCRIPTION, caption.encode(errors="replace").decode())
+    image.save(buffer, "PNG", optimize=True, pnginfo=about)
     write_whole(path, buffer.getvalue())
 
 
@@ -172,8 +213,8 @@ def data_uri(path: Path) -> str:
     return f"data:{MIME[path.suffix]};base64,{base64.b64encode(content).decode()}"
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(TEXT)
+def _font(size: int = TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 def _side_by_side(

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple, TypeGuard
 
 import yaml
@@ -36,6 +37,11 @@ class Record(NamedTuple):
     def last(self, key: str) -> Any:
         """The last logged value of a metric, None where it was never logged."""
         return next((line[key] for line in reversed(self.metrics) if line.get(key) is not None), None)
+
+    def usual(self, key: str) -> float | None:
+        """The median of a metric, None where it was never logged."""
+        _, values = self.series(key)
+        return median(values) if values else None
 
 
 def is_finite(value: Any) -> TypeGuard[float]:

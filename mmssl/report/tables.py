@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 from mmssl.report.names import OF_DATA, Measure, measure
 from mmssl.report.record import Record, is_finite
 
+# Of a comparison: the facts that are costs, and the measures that are repeated beside them.
+COSTS = ("Steps", "Samples seen", "Training time", "Peak memory")
+OUTCOMES = ("energy.auroc", "knn.accuracy", "probe.accuracy", "collapse.verdict")
+
 
 class Row(NamedTuple):
     """One measure; `best` are the columns that hold the best value, if there is one among several runs."""
@@ -94,22 +98,31 @@ def _row(key: str, one: Measure, values: list[Any]) -> Row:
 
 
 def comparison(records: Sequence[Record]) -> list[Row]:
-    """The runs side by side: what was trained, its speed and last losses."""
+    """The runs side by side: what was trained, what it cost, what came out; nothing that no run has."""
     columns = [facts(record) for record in records]
     rows = [
-        Row(name, "", 0, [column[index][1] for column in columns], set(), False)
+        _plain(name, [column[index][1] for column in columns], "Cost" if name in COSTS else "Training")
         for index, (name, _) in enumerate(columns[0])
     ]
-    for key, name in (
-        ("tokens_per_second", "Tokens per second"),
-        ("samples_per_second", "Samples per second"),
-        ("loss", "Last training loss"),
-        ("heldout.loss", "Last held-out loss"),
-    ):
-        values = [record.last(key) for record in records]
-        if any(value is not None for value in values):
-            rows.append(Row(name, "", 0, [number(value) for value in values], set(), False))
-    return rows
+    found = {
+        ("Samples per second", "Cost"): [record.usual("samples_per_second") for record in records],
+        ("Tokens per second", "Cost"): [record.usual("tokens_per_second") for record in records],
+        ("Parameters of the encoder", "Cost"): [record.evaluation.get("encoder.parameters") for record in records],
+        ("Last training loss", "Outcome"): [record.last("loss") for record in records],
+        ("Last held-out loss", "Outcome"): [record.last("heldout.loss") for record in records],
+    }
+    rows += [
+        _plain(name, [number(value) for value in values], group)
+        for (name, group), values in found.items()
+        if any(value is not None for value in values)
+    ]
+    outcome = [row for row in measures(records) if row.key.removeprefix("random_init.") in OUTCOMES]
+    return rows + [row._replace(group="Outcome") for row in outcome]
+
+
+def _plain(name: str, cells: list[str], group: str = "") -> Row:
+    """A row in which nothing is better than the rest."""
+    return Row(name, "", 0, cells, set(), False, group)
 
 
 def differences(records: Sequence[Record]) -> list[Row]:
@@ -119,5 +132,5 @@ def differences(records: Sequence[Record]) -> list[Row]:
     for key in keys:
         values = [record.config.get(key) for record in records]
         if any(repr(value) != repr(values[0]) for value in values):
-            rows.append(Row(key, "", 0, [number(value) for value in values], set(), False))
+            rows.append(_plain(key, [number(value) for value in values]))
     return rows

@@ -12,7 +12,7 @@ from PIL import Image
 from mmssl.report import page, write_report
 from mmssl.report.gallery import EMPTY, MOMENTS, gallery
 from mmssl.report.pictures import save_gif, save_mp4, save_png, save_wav
-from tests.report.test_page import Elements, bare_folder, outside_references
+from tests.report.run_folders import Elements, bare_folder, outside_references
 
 PLENTY = 15_000_000
 LOSSES = [{"step": step, "samples_seen": step, "loss": 1.0 / step} for step in (1, 2, 3)]
@@ -247,3 +247,43 @@ def test_picture_of_too_many_pixels_is_said(tmp_path: Path):
 
 def test_page_with_pictures_is_the_same_bytes_for_the_same_run(run: Path, html: str, tmp_path: Path):
     assert write_report([run], tmp_path / "again.html").read_text(encoding="utf-8") == html
+
+
+def test_what_a_file_says_of_itself_stands_below_its_title_as_text(tmp_path: Path):
+    run = bare_folder(tmp_path / "run")
+    save_png(noise(0), run / "pictures/neighbours-image.png", 'Made by <script>alert(1)</script> "quotes" 猫 \ud800')
+    save_png(noise(1), run / "pictures/image-sample-1.png")
+    html = write_report([run]).read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert html.count('class="about"') == 1
+    assert "Made by &lt;script&gt;alert(1)&lt;/script&gt; &#34;quotes&#34; 猫 ?</span>" in html
+    assert re.search('alt="Nearest neighbours, image: Made by &lt;script', html)
+
+
+def test_a_long_caption_is_cut_off_and_counts_as_bytes_of_the_page(tmp_path: Path):
+    save_png(noise(0), tmp_path / "map-image.png", "a" * 10_000)
+    (found,) = gallery(tmp_path, PLENTY).exhibits
+    save_png(noise(0), tmp_path / "map-image.png")
+    (plain,) = gallery(tmp_path, PLENTY).exhibits
+    assert len(found.caption) == 1000
+    assert found.num_bytes > plain.num_bytes + 10 * len(found.caption)
+
+
+def test_predictions_neighbours_and_views_have_sections_of_their_own(tmp_path: Path):
+    run = bare_folder(tmp_path / "run")
+    for number, name in enumerate(("views-image", "map-image", "neighbours-image", "image-sample-1", "sketch")):
+        save_png(noise(number), run / f"pictures/{name}.png")
+    found = gallery(run / "pictures", PLENTY)
+    assert [(title, [kind for kind, _ in kinds]) for title, kinds in found.sections] == [
+        ("What it predicts", ["image", ""]),
+        ("What it finds alike", ["neighbours", "map"]),
+        ("What it is shown in training", ["views"]),
+    ]
+    html = write_report([run]).read_text()
+    titles = ["Image, sample 1", "sketch", "Nearest neighbours, image", "Map of embeddings, image", "Views, image"]
+    assert re.findall(r'<figure class="exhibit.*?<b>(.*?)</b>', html, flags=re.DOTALL) == titles
+    other = bare_folder(tmp_path / "other")
+    save_png(noise(9), other / "pictures/neighbours-image.png")
+    both = write_report([run, other], tmp_path / "both.html").read_text()
+    assert "What they find alike" in both.partition("<h2>Each run</h2>")[0]
+    assert "Views, image" not in both.partition("<h2>Each run</h2>")[0]

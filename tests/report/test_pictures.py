@@ -12,9 +12,13 @@ from PIL import Image
 
 from mmssl.errors import CheckpointError
 from mmssl.report.pictures import (
+    GAP,
     HATCH,
+    LINE,
     MARGIN,
     OUTLINES,
+    SMALL_LINE,
+    Line,
     data_uri,
     enlarged,
     film,
@@ -63,6 +67,20 @@ def test_a_sheet_shows_every_picture_whole_under_its_title():
     assert (pixels[:, :MARGIN] == 255).all()
     assert (pixels[-MARGIN:] == 255).all()
     assert not np.array_equal(np.asarray(sheet(rows, ["seen", "hidden"])), pixels)
+
+
+def test_small_print_stands_below_its_picture_and_is_cut_off_to_its_width():
+    rows = [[noise(3, 32, 32), noise(3, 32, 32)]] * 2
+    plain = sheet(rows, ["a", "b"])
+    printed = sheet(rows, ["a", "b"], below=[[[Line("word", "#ff0000")], [Line("word " * 99), Line("b")]]] * 2)
+    assert printed.width == plain.width
+    assert printed.height == plain.height + 2 * 2 * SMALL_LINE
+    pixels = np.asarray(printed).astype(int)
+    below = pixels[MARGIN + LINE + 96 : MARGIN + LINE + 96 + 2 * SMALL_LINE]
+    is_red = np.flatnonzero((below[..., 0] - below[..., 1] > 100).any(0))
+    assert MARGIN < is_red.min() < is_red.max() < MARGIN + 96
+    assert (below[:, MARGIN + 2 * 96 + GAP :] == 255).all()
+    assert (below[:, MARGIN + 96 : MARGIN + 96 + GAP] == 255).all()
 
 
 def test_a_film_tells_seen_hidden_and_predicted_by_colour_and_by_dashes():
