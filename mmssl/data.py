@@ -3,7 +3,6 @@
 import glob
 import json
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any, cast
 
 import datasets
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Features, IterableDataset, Value
+from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from mmssl.errors import CheckpointError, DataError, MmsslError
+from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.text_files import Report, decoded_blocks
 from mmssl.random import hashed
 from mmssl.sections import DataConfig
@@ -27,6 +27,8 @@ from mmssl.sources import (
     folder_files,
     glob_files,
     identity,
+    is_hub_id,
+    is_saved,
     one_line,
     readable,
     table_rows,
@@ -38,12 +40,8 @@ FEATURES = Features({name: Value("string") for name in ("text", "group", "label"
 TABLES = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
 SUFFIXES = {*READERS, *TABLES, ".txt", ".md"}
 OPTIONS = {"document", "documents", "invalid_text", "text_column", "label_column", "split"}
-HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w.-]+)?", re.ASCII)
+TAKEN_AS_HUB_ID = "{} (no such file or folder: taken as a hub id)"
 ROWS_IN_MEMORY = 256  # before they are written: 25 MB of the longest documents
-
-
-def unreported(entry: dict) -> None:
-    """The report of a caller who keeps none."""
 
 
 def documents(source: str, config: DataConfig, cache: Path, report: Report = unreported, *, seed: int = 0) -> Dataset:
@@ -56,9 +54,7 @@ def documents(source: str, config: DataConfig, cache: Path, report: Report = unr
     source downloads when it is no stream lies in the hub's own shared folder. Raises DataError (a source that is
     missing, empty or unreadable) and CheckpointError (`cache` cannot be written or read).
     """
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(logging.CRITICAL)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    quieten()
     found: list[dict] = []
     rows, key = opened(Request(source, config, cache, found.append, seed))
     content = json.dumps([config.model_dump(include=OPTIONS), key], sort_keys=True)
@@ -78,6 +74,13 @@ def documents(source: str, config: DataConfig, cache: Path, report: Report = unr
     for entry in json.loads(reports.read_text()):
         report(entry)
     return dataset
+
+
+def quieten() -> None:
+    """No bars and no messages of the libraries: what matters is an error of ours."""
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def stored(generate: Callable[[], Iterator[Row]], cache: Path, fingerprint: str) -> Dataset:
@@ -142,7 +145,7 @@ def opened(request: Request) -> tuple[Iterator[Row], list]:
     if source == "savanna":
         return savanna_rows(request), [request.seed, config.samples, next(savanna_rows(request))["text"]]
     path = Path(source).expanduser()
-    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+    if is_saved(path):
         return saved_rows(request, path), identity(sorted(path.rglob("*")))
     if path.is_file():
         files = [File(path, "")]
@@ -150,7 +153,7 @@ def opened(request: Request) -> tuple[Iterator[Row], list]:
         files = folder_files(path)
     elif glob.has_magic(source):
         files = glob_files(path)
-    elif HUB_ID.fullmatch(source) and path.suffix.lower() not in SUFFIXES and not path.parent.is_dir():
+    elif is_hub_id(source, SUFFIXES):
         return hub_rows(request), [config.streaming]
     else:
         raise DataError(
@@ -186,49 +189,95 @@ def arrow_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
             with path.open("rb") as stream:  # reports or refuses bytes that are not text
                 for _ in decoded_blocks(stream, str(path), request.config.invalid_text, request.report):
                     pass
-        file = glob.escape(str(path.absolute()))
-        examples = datasets.load_dataset(
-            kind, data_files=file, split="train", streaming=True, cache_dir=str(request.cache), **encoding
-        )
-        yield from columns(request, examples, str(path), group)
+        yield from columns(request, table_examples(request, path, kind, **encoding), str(path), group)
+
+
+def table_examples(request: Request, path: Path, kind: str, **options: Any) -> IterableDataset:
+    """A local table, streamed."""
+    file = glob.escape(str(path.absolute()))
+    return datasets.load_dataset(
+        kind, data_files=file, split="train", streaming=True, cache_dir=str(request.cache), **options
+    )
 
 
 def saved_rows(request: Request, path: Path) -> Iterator[Row]:
     """The rows of a folder that `save_to_disk` wrote."""
-    wanted = request.config.split
     with readable(str(path), "folder of `datasets`"):
-        examples = datasets.load_from_disk(str(path))
-        if isinstance(examples, DatasetDict):
-            if wanted not in examples:
-                raise DataError(
-                    f"{path} has no split {wanted!r}; expected data.split to be one of: {', '.join(map(str, examples))}"
-                )
-            examples = examples[wanted]
-        yield from columns(request, examples, str(path), "")
+        yield from columns(request, saved_examples(request, path), str(path), "")
+
+
+def saved_examples(request: Request, path: Path) -> Dataset:
+    """The wanted split of a folder that `save_to_disk` wrote."""
+    wanted = request.config.split
+    examples = datasets.load_from_disk(str(path))
+    if isinstance(examples, Dataset):
+        return examples
+    if wanted not in examples:
+        raise DataError(
+            f"{path} has no split {wanted!r}; expected data.split to be one of: {', '.join(map(str, examples))}"
+        )
+    return examples[wanted]
 
 
 def hub_rows(request: Request) -> Iterator[Row]:
-    """The rows of a hub source; no code of it is ever run."""
+    """The rows of a hub source."""
+    with readable(TAKEN_AS_HUB_ID.format(request.source), "hub source", DatasetsError):
+        yield from columns(request, hub_examples(request), request.source, "")
+
+
+def hub_examples(request: Request) -> Dataset | IterableDataset:
+    """The wanted split of a hub source; no code of it is ever run."""
     name, _, subset = request.source.partition(":")
     wanted, is_stream = request.config.split, request.config.streaming
-    with readable(f"{request.source} (no such file or folder: taken as a hub id)", "hub source", DatasetsError):
-        examples = datasets.load_dataset(
-            name, subset or None, split=wanted, streaming=is_stream, cache_dir=str(request.cache / "hub")
-        )
-        yield from columns(request, examples, request.source, "")
+    return datasets.load_dataset(
+        name, subset or None, split=wanted, streaming=is_stream, cache_dir=str(request.cache / "hub")
+    )
+
+
+def picture_rows(request: Request, path: Path | None) -> Iterator[tuple[Any, str]]:
+    """(what the image column holds, not decoded; label, "" where there is none) of each row of a .parquet file, of a
+    folder that `save_to_disk` wrote or, without a path, of the hub source. DataError where it cannot be read.
+    """
+    quieten()
+    column, label_column = request.config.image_column, request.config.label_column
+    name = TAKEN_AS_HUB_ID.format(request.source) if path is None else str(path)
+    with readable(name, "table of pictures", DatasetsError):
+        if path is None:
+            examples = hub_examples(request)
+        else:
+            examples = saved_examples(request, path) if path.is_dir() else table_examples(request, path, "parquet")
+        found = column_names(examples)
+        check_columns(request, found, name, "image_column")
+        if isinstance((examples.features or {}).get(column), Image):
+            examples = examples.cast_column(column, Image(decode=False))
+        label_name = label_names(examples, label_column)
+        chosen = examples.select_columns([each for each in found if each in (column, label_column)])
+        for row in cast(Iterable[dict], chosen):
+            label = row.get(label_column)
+            yield row[column], "" if label is None else label_name(label)
 
 
 def columns(request: Request, examples: Dataset | IterableDataset, name: str, group: str) -> Iterator[Row]:
     """The rows of the text and label columns; no other column is decoded."""
-    found = examples.column_names or list(next(iter(examples), {}))
+    found, label_column = column_names(examples), request.config.label_column
     check_columns(request, found, name)
-    wanted = [column for column in found if column in (request.config.text_column, request.config.label_column)]
-    label = (examples.features or {}).get(request.config.label_column)
+    wanted = [column for column in found if column in (request.config.text_column, label_column)]
+    chosen = cast(Iterable[dict], examples.select_columns(wanted))
+    yield from table_rows(request, chosen, name, group, label_names(examples, label_column))
+
+
+def column_names(examples: Dataset | IterableDataset) -> list[str]:
+    """The columns of a table, or of its first row."""
+    return examples.column_names or list(next(iter(examples), {}))
+
+
+def label_names(examples: Dataset | IterableDataset, column: str) -> Callable[[object], str]:
+    """What turns a value of the label column into the label."""
+    label = (examples.features or {}).get(column)
 
     def label_name(value: object) -> str:
         if isinstance(label, ClassLabel) and isinstance(value, int):
             return str(label.int2str(value)) if value >= 0 else ""
         return str(value)
 
-    chosen = cast(Iterable[dict], examples.select_columns(wanted))
-    yield from table_rows(request, chosen, name, group, label_name)
+    return label_name

@@ -45,8 +45,9 @@ class DataConfig(Section):
 
     source: Text | Texts = "savanna"  # folder, glob, file, hub id or `savanna`; a list is a mixture
     heldout: RatioBelowOne | Text = 0.05  # ratio of the documents held out of training, or a source of its own
-    split: Text = "train"  # of a hub source
+    split: Text = "train"  # of a hub source or a folder of `datasets`
     text_column: Text = "text"
+    image_column: Text = "image"  # of a table of pictures: their bytes
     label_column: Text = "label"
     seconds: Positive = 1.0  # window of time of a sample with sound or video
     paired: str = ""  # folder of sounds, each named like the video or picture that it belongs to; "": none
@@ -56,11 +57,11 @@ class DataConfig(Section):
     groups: Literal["none", "folder"] = "none"  # "folder": each sub-folder is a group (a language) of the mixture
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0  # of p_i ~ n_i^exponent over the groups or the list's sources
     streaming: bool = False  # read a hub source as a stream
-    documents: CountOrZero = 0  # documents read at most, 0 = all; required with streaming
+    documents: CountOrZero = 0  # documents, or pictures of tables and archives, at most; 0 = all, but of a stream
     samples: Count = 20000  # samples of `savanna`
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
     workers: CountOrZero = 0  # processes that decode
-    cache: Text = "cache"  # folder of tokenised rows, relative to the run folder
+    cache: Text = "cache"  # folder of tokenised rows and of pictures, relative to the run folder
 
     @model_validator(mode="after")
     def bounds_a_stream(self) -> "DataConfig":
@@ -74,6 +75,14 @@ class ImageConfig(Section):
     """How a picture is read."""
 
     size: Count = 32  # pixels: the shorter side is resized to it, the rest is cut off around the centre
+    stored_size: CountOrZero = 0  # pixels of a decoded picture, out of which random crops are cut; 0: size
+
+    @model_validator(mode="after")
+    def stores_what_it_shows(self) -> "ImageConfig":
+        """Pixels that were not kept cannot be shown."""
+        if 0 < self.stored_size < self.size:
+            raise conflict("stored_size", self.stored_size, f"0, or image.size ({self.size}) at least")
+        return self
 
 
 class AudioConfig(Section):

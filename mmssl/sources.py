@@ -2,10 +2,11 @@
 
 import csv
 import glob
+import re
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from mmssl.modalities.text_files import Report, decoded_blocks, documents_in, li
 from mmssl.sections import DataConfig
 
 FOLDERS = ((".txt", ".md"), (".parquet",), (".tar",), (".md",))  # a folder is read by the first whose head it contains
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w.-]+)?", re.ASCII)
 
 Row = dict[str, str]
 
@@ -52,6 +54,18 @@ def readable(name: str, kind: str, *foreign: type[Exception]) -> Iterator[None]:
 def one_line(error: BaseException) -> str:
     """The first line of an error's text, or its type."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` wrote this folder."""
+    return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
+
+
+def is_hub_id(source: str, suffixes: Collection[str]) -> bool:
+    """Whether a source is `owner/name[:config]`: no local path, nor one that was meant, as suffix or folder tell."""
+    path = Path(source).expanduser()
+    is_local = path.exists() or path.parent.is_dir() or path.suffix.lower() in suffixes
+    return HUB_ID.fullmatch(source) is not None and not is_local
 
 
 def folder_files(folder: Path) -> list[File]:
@@ -128,11 +142,11 @@ def whole_rows(rows: csv.DictReader, path: Path) -> Iterator[dict]:
         yield row
 
 
-def check_columns(request: Request, columns: Iterable[str], name: str) -> None:
+def check_columns(request: Request, columns: Iterable[str], name: str, content: str = "text_column") -> None:
     """DataError where a column is missing; the default label column is needed only where labels are."""
     columns, config = list(columns), request.config
     is_needed = request.needs_labels or config.label_column != DataConfig.model_fields["label_column"].default
-    for key in ("text_column", *(["label_column"] if is_needed else [])):
+    for key in (content, *(["label_column"] if is_needed else [])):
         if getattr(config, key) not in columns:
             found = ", ".join(columns) or "none"
             raise DataError(f"{name} has no column {getattr(config, key)!r}; expected data.{key} to be one of: {found}")

@@ -1,7 +1,10 @@
 """Small files of pictures, sound and video whose content is known."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -18,6 +21,37 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (40, 30)) -> Path
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     return path
+
+
+@lru_cache
+def huge_png_bytes(side: int) -> bytes:
+    """A valid 1-bit PNG of side x side pixels, in a few kilobytes."""
+    packed = zlib.compressobj(9)
+    row = bytes(1 + side // 8)
+    data = b"".join(packed.compress(row) for _ in range(side)) + packed.flush()
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", data), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def huge_png(path: Path, side: int) -> Path:
+    """The same as a file."""
+    path.write_bytes(huge_png_bytes(side))
+    return path
+
+
+def odd_pictures(folder: Path) -> Path:
+    """Pictures that look wrong and are not: of every mode, turned by EXIF, animated, of one pixel."""
+    base = Image.open(picture(folder / "base.png"))
+    for mode, suffix in (("CMYK", "jpg"), ("P", "png"), ("L", "png"), ("RGBA", "png")):
+        base.convert(mode).save(folder / f"{mode}.{suffix}")
+    Image.fromarray(np.arange(1200, dtype=np.uint16).reshape(30, 40)).save(folder / "16 bits.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    base.save(folder / "turned.jpg", exif=exif)
+    base.save(folder / "animated.gif", save_all=True, append_images=[base.rotate(90)])
+    picture(folder / "pixel.png", size=(1, 1))
+    return folder
 
 
 def tone(seconds: float, hz: float = 440.0, rate_hz: int = SOUND_HZ) -> np.ndarray:

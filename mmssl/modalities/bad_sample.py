@@ -1,7 +1,13 @@
 """A sample that cannot be used."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+Report = Callable[[dict], None]  # hears of each bad file: its path, and the reason
+
+
+def unreported(entry: dict) -> None:
+    """The report of a caller who keeps none, or has it already."""
 
 
 class BadSample(Exception):

@@ -1,7 +1,11 @@
 """A picture file of any common kind becomes a square of 8-bit red, green and blue."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 from einops import rearrange
@@ -15,14 +19,34 @@ MAX_BYTES = 2**28  # of a file
 MAX_PIXELS = 178_000_000  # of a picture, at most 0.7 GB while it is decoded; Pillow itself refuses just above
 
 
-def decode_image(path: Path, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
+class Region(NamedTuple):
+    """The bytes of one picture in a file of several."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+@contextmanager
+def opened(picture: Path | Region) -> Iterator[IO[bytes]]:
+    """The bytes of a picture; BadSample where there are too many."""
+    with (picture.path if isinstance(picture, Region) else picture).open("rb") as file:
+        size = picture.size if isinstance(picture, Region) else os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise BadSample(f"more than {MAX_BYTES} bytes")
+        if isinstance(picture, Region):
+            file.seek(picture.offset)
+            yield BytesIO(file.read(size))
+        else:
+            yield file
+
+
+def decode_image(picture: Path | Region, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
     """The upright picture, its shorter side resized to `size`, cut around the centre; transparent is white.
 
     Of an animation the first picture. Raises BadSample.
     """
-    with damage(), path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size > MAX_BYTES:
-            raise BadSample(f"more than {MAX_BYTES} bytes")
+    with damage(), opened(picture) as file:
         try:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError:

@@ -1,5 +1,6 @@
 """Labelled pictures, sounds and videos to judge an encoder on, and a user's own files to look at with it."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +10,9 @@ from torch import Tensor
 
 from mmssl.config import Config
 from mmssl.errors import DataError
-from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.media_cache import quiet
-from mmssl.modalities.media_data import Report, Tables, prepare_media, reopen_media, tell
+from mmssl.modalities.media_data import Tables, prepare_media, reopen_media, tell
 from mmssl.modalities.media_files import MediaFile, kinds, samples_of, split_files
 from mmssl.modalities.media_reader import Reader, tensors
 from mmssl.modalities.media_samples import Values, decoded_samples, decoding_of
@@ -30,47 +31,81 @@ class LabelledMedia(NamedTuple):
 def labelled_media(config: Config, folder: Path, report: Report, modalities: tuple[str, ...]) -> LabelledMedia | None:
     """The labelled source of a config, at most `evaluate.documents` samples a part at even distances.
 
-    None where probes were not asked for and the data has no labels; DataError where a source was named and one of its
-    files has none.
+    None where no source was named and the data has no labels, or too few to fit a probe to (a line on stderr says so);
+    DataError where a source was named and one of its files has none.
     """
-    source, most = config.evaluate.source, config.evaluate.documents
-    make = Tables(config, folder, modalities)
-    if source == "savanna" or (source == "data" and config.data.source == "savanna"):
-        return numbered(make, folder, [make.of_world(part, most) for part in ("probe", "test")], most)
-    if source == "data":
-        data = reopen_media(config, folder, modalities) or prepare_media(config, folder, report, modalities)
-        if "" in data.train.labels() or "" in data.heldout.labels():
-            return None
-        if data.num_heldout:
-            return with_numbers(thinned(data.train, most), thinned(data.heldout, most))
-        if not isinstance(config.data.source, str):
-            return None
-        source = config.data.source
-    files = labelled_files(make, source, most)
-    if isinstance(config.evaluate.heldout, str):
-        train, test = files, labelled_files(make, config.evaluate.heldout, most)
+    if config.evaluate.source == "data":
+        make = Tables(config, folder, modalities, report)
+        found = (
+            labels_of_the_run(make, folder) if config.data.source != "savanna" else labels_of_the_world(make, folder)
+        )
+        if found is not None and not is_enough(found):
+            count = f"{len(found.train_labels)} samples of {len(found.names)} label(s)"
+            print(f"note: no probe: {count} to fit it to; expected 5, two of each of two labels", file=sys.stderr)
+        return found if found is not None and is_enough(found) else None
+    named = config.data.model_copy(update={"label_column": config.evaluate.label_column})
+    make = Tables(config.model_copy(update={"data": named}), folder, modalities, report)
+    if config.evaluate.source == "savanna":
+        return labels_of_the_world(make, folder)
+    found = labels_of_a_source(make, folder, config.evaluate.source)
+    if found is None:
+        raise DataError(f"{config.evaluate.source}: 1 file; expected 2 or more, to train a probe and to test it")
+    return found
+
+
+def is_enough(found: LabelledMedia) -> bool:
+    """Whether a probe can be fitted to the labels, as `mmssl.evaluate.probe` asks."""
+    return len(found.train_labels) >= 5 and int((found.train_labels.bincount() >= 2).sum()) >= 2
+
+
+def labels_of_the_world(make: Tables, folder: Path) -> LabelledMedia:
+    """Fresh samples of the built-in world."""
+    most = make.config.evaluate.documents
+    return numbered(make, folder, [make.of_world(part, most) for part in ("probe", "test")])
+
+
+def labels_of_the_run(make: Tables, folder: Path) -> LabelledMedia | None:
+    """The samples of a run, tested on those held out or, where there are none, on some of the source; None where one
+    has no label.
+    """
+    config, most = make.config, make.config.evaluate.documents
+    data = reopen_media(config, folder, make.modalities) or prepare_media(config, folder, make.report, make.modalities)
+    if "" in data.train.labels() or "" in data.heldout.labels():
+        return None
+    if data.num_heldout:
+        return with_numbers(thinned(data.train, most), thinned(data.heldout, most))
+    return labels_of_a_source(make, folder, config.data.source) if isinstance(config.data.source, str) else None
+
+
+def labels_of_a_source(make: Tables, folder: Path, source: str) -> LabelledMedia | None:
+    """A labelled source, its test part held out or a source of its own; None where nothing is left to test on."""
+    evaluate = make.config.evaluate
+    files = labelled_files(make, source, evaluate.documents)
+    if isinstance(evaluate.heldout, str):
+        train, test = files, labelled_files(make, evaluate.heldout, evaluate.documents)
     else:
-        train, test = split_files(files, config.evaluate.heldout, config.seed)
-        if not test:
-            raise DataError(f"{source}: 1 file; expected 2 or more, to train a probe and to test it")
-    found = numbered(make, folder, [make.of_files(train, source), make.of_files(test, source)], most)
+        train, test = split_files(files, evaluate.heldout, make.config.seed)
+    if not test:
+        return None
+    found = numbered(make, folder, [make.of_files(train, source), make.of_files(test, source)])
     for reader in (found.train, found.test):
-        tell(reader, report)
+        tell(reader, make.report)
     return found
 
 
 def labelled_files(make: Tables, source: str, most: int) -> list[MediaFile]:
     """The files of a source, at most 2 * `most` at even distances; DataError where one has no label."""
     files = make.files(source)
+    expected = "a sub-folder for each label, or of a table or archive data.label_column or evaluate.label_column"
     for file in files:
         if not file.label:
-            raise DataError(f"{source}: {file.path} has no label; expected a sub-folder for each label")
+            raise DataError(f"{source}: {file.path} has no label; expected {expected}")
     return files[:: -(-len(files) // (2 * most))]
 
 
-def numbered(make: Tables, folder: Path, tables: list[Path], most: int) -> LabelledMedia:
+def numbered(make: Tables, folder: Path, tables: list[Path]) -> LabelledMedia:
     """Readers of the two tables, with labels."""
-    is_decoded = make.fit(tables)
+    is_decoded, most = make.fit(tables), make.config.evaluate.documents
     train, test = (thinned(make.reader([table], folder, decoded=is_decoded), most) for table in tables)
     return with_numbers(train, test)
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from mmssl.errors import CheckpointError, DataError
 from mmssl.folder import write_whole
-from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.bad_sample import BadSample, Report, unreported
 from mmssl.modalities.media_files import limit
 from mmssl.modalities.media_samples import Decoding, FileSamples, Values, WorldSamples, samples_at
 from mmssl.random import hashed
@@ -65,7 +65,7 @@ def decoded_path(table: Path, decoding: Decoding, seed: int) -> Path:
     return table.parent / f"decoded-{hashed(LAYOUT, table.name, settings):016x}"
 
 
-def decode_all(table: Path, decoding: Decoding, seed: int) -> Path:
+def decode_all(table: Path, decoding: Decoding, seed: int, report: Report) -> Path:
     """The folder with the decoded samples of a table, written now unless it is there: whole or not at all."""
     folder, samples = decoded_path(table, decoding, seed), samples_at(table)
     if folder.is_dir():
@@ -75,26 +75,33 @@ def decode_all(table: Path, decoding: Decoding, seed: int) -> Path:
         f"note: decoding {len(samples):,} samples of {samples.source} into {folder} ({size / 1e9:.3f} GB)",
         file=sys.stderr,
     )
+    expected = f"expected {size:,} free bytes, or a lower data.decoded_bytes"
+    with whole_folder(folder, "decoded samples", expected) as temporary:
+        write_decoded(samples, decoding, seed, temporary, report)
+    return folder
+
+
+@contextmanager
+def whole_folder(folder: Path, content: str, expected: str) -> Iterator[Path]:
+    """A folder to write into that gets its name when all is written; CheckpointError where it cannot be."""
     sweep(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        write_decoded(samples, decoding, seed, temporary)
+        yield temporary
         try:
             temporary.rename(folder)
         except OSError:
             if not folder.is_dir():  # another process was faster
                 raise
     except OSError as error:
-        reason = f"{folder}: decoded samples cannot be written ({error.strerror})"
-        raise CheckpointError(f"{reason}; expected {size:,} free bytes, or a lower data.decoded_bytes") from error
+        raise CheckpointError(f"{folder}: {content} cannot be written ({error.strerror}); {expected}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes left that died while they decoded into this folder."""
+    """Remove what processes left that died while they wrote this folder."""
     for left in folder.parent.glob(f".{folder.name}.*"):
         try:
             os.kill(int(left.suffix[1:]), 0)
@@ -102,7 +109,7 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path) -> None:
+def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path, report: Report) -> None:
     """Decode all samples into the files of a folder; DataError where too many files are bad."""
     files = {name: create(folder / f"{name}.bin", kind, (len(samples), *shape)) for name, (kind, shape) in
              decoding.shapes().items()}  # fmt: skip
@@ -124,13 +131,14 @@ def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path)
                 told = monotonic()
                 print(f"note: {number / len(tasks):.0%} decoded", file=sys.stderr)
     reports = [{"path": samples.path(i), "reason": bad[i]} for i in sorted(bad)] if bad else []
-    limit(samples.source, [*samples.bad, *reports], samples.num_files, left=len(samples) - len(bad))
+    limit(samples.source, [*samples.bad, *reports], samples.num_files, report, left=len(samples) - len(bad))
     taken = {}
-    for report, index in zip(reports, sorted(bad), strict=True):
+    for entry, index in zip(reports, sorted(bad), strict=True):
         taken[index] = next((other for other in replacements(seed, index, len(samples)) if other not in bad), None)
         if taken[index] is None:
-            raise no_replacement(samples, report)
-        report["replaced_by"] = taken[index]
+            report(entry)
+            raise no_replacement(samples, entry)
+        entry["replaced_by"] = taken[index]
         for file in files.values():
             file[index] = file[taken[index]]
     for file in files.values():
@@ -206,13 +214,15 @@ def read_files(
 def replacement(part: Part, index: int, why: BadSample, decoding: Decoding, seed: int, run: Path) -> tuple[int, Values]:
     """(number, content) of the sample in place of a bad one, which is recorded."""
     samples, bad = samples_at(part.table), damaged(part.table)
-    report = {"path": samples.path(index), "reason": str(why)}
+    entry = {"path": samples.path(index), "reason": str(why)}
     for other in replacements(seed, index, part.count):
         ((_, content),) = samples.decode(np.array([other]), decoding)
         if not isinstance(content, BadSample):
-            record_bad(run, report | {"replaced_by": other})
+            record_bad(run, entry | {"replaced_by": other})
             bad[index] = str(why)
             reports = [{"path": samples.path(number), "reason": reason} for number, reason in bad.items()]
-            limit(samples.source, [*samples.bad, *reports], samples.num_files, left=part.count - len(bad))
+            left = part.count - len(bad)
+            limit(samples.source, [*samples.bad, *reports], samples.num_files, unreported, left=left)
             return other, content
-    raise no_replacement(samples, report)
+    record_bad(run, entry)
+    raise no_replacement(samples, entry)

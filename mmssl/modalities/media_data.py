@@ -1,21 +1,20 @@
 """From a config's sources of pictures, sounds, videos and the built-in world to batches of decoded samples."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
+from mmssl.modalities.bad_sample import Report, unreported
 from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replaced
-from mmssl.modalities.media_files import MediaFile, found, split_files
+from mmssl.modalities.media_files import MediaFile, split_files
 from mmssl.modalities.media_reader import Reader
 from mmssl.modalities.media_samples import decoding_of, samples_at, table_of, vocabulary_at, world_table
+from mmssl.modalities.picture_tables import all_files
 from mmssl.modalities.text import Vocabulary
 from mmssl.random import hashed
 from mmssl.runs import write_json
-
-Report = Callable[[dict], None]
 
 
 class MediaData(NamedTuple):
@@ -45,15 +44,16 @@ class MediaData(NamedTuple):
 class Tables:
     """Makes the tables of samples of sources, once each, below the cache."""
 
-    def __init__(self, config: Config, folder: Path, modalities: tuple[str, ...]) -> None:
-        self.config, self.modalities, self.cache = config, modalities, folder / config.data.cache
+    def __init__(self, config: Config, folder: Path, modalities: tuple[str, ...], report: Report) -> None:
+        self.config, self.modalities, self.cache, self.report = config, modalities, folder / config.data.cache, report
         self.decoding = decoding_of(config, modalities, folder)
 
     def of_files(self, files: list[MediaFile], source: str) -> Path:
         """The table of these files."""
         if "text" in self.modalities:
             raise ConfigError(f"data.source {source}: has no captions beside its files; expected savanna")
-        return table_of(files, source, self.config.data.seconds, self.cache, with_sound="audio" in self.modalities)
+        seconds, with_sound = self.config.data.seconds, "audio" in self.modalities
+        return table_of(files, source, seconds, self.cache, self.report, with_sound=with_sound)
 
     def of_world(self, part: str, count: int) -> Path:
         """The table of samples of the built-in world that belong to training ("") or to another part."""
@@ -61,8 +61,8 @@ class Tables:
         return world_table(seed, count, self.decoding, self.cache)
 
     def files(self, source: str) -> list[MediaFile]:
-        """The files of a source."""
-        return found(source, self.modalities, self.config.data.paired)
+        """The files of a source, and the pictures of its archives and tables."""
+        return all_files(source, self.modalities, self.config.data, self.cache)
 
     def whole(self, source: str) -> Path:
         """All of a source that is there to evaluate on."""
@@ -92,7 +92,7 @@ class Tables:
         """What reads these tables as one range of numbers."""
         parts = []
         for table in tables:
-            place = decode_all(table, self.decoding, self.config.seed) if decoded else None
+            place = decode_all(table, self.decoding, self.config.seed, self.report) if decoded else None
             parts.append(Part(table, place, len(samples_at(table))))
         return Reader(tuple(parts), self.decoding, self.config.seed, folder, step)
 
@@ -115,7 +115,7 @@ def prepare_media(
     vocabulary, else of the run's own, which is trained where there is none. Raises DataError where a source is missing,
     too many of its files are bad, or no sample has one of the modalities.
     """
-    make = Tables(config, folder, modalities)
+    make = Tables(config, folder, modalities, report)
     words = caption_words(config, folder, report, vocabulary) if "text" in modalities else None
     ratio = config.data.heldout if isinstance(config.data.heldout, float) else 0.0
     groups = make.groups(ratio)
@@ -175,7 +175,7 @@ def reopen_media(config: Config, folder: Path, modalities: tuple[str, ...]) -> M
     note: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"config": None}
     if note["config"] != origin(config, modalities):
         return None
-    make = Tables(config, folder, modalities)
+    make = Tables(config, folder, modalities, unreported)
     # the folder may have been moved, with its cache
     train, heldout = ([make.cache / Path(table).name for table in note[side]] for side in ("train", "heldout"))
     needed = [*train, *heldout]

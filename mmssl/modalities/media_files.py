@@ -5,17 +5,17 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
 
 from mmssl.errors import DataError
 from mmssl.modalities.audio import probe_audio
-from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.video import Clip, probe_video
 from mmssl.random import hashed
 from mmssl.sources import first_folder, identity
@@ -28,7 +28,10 @@ ROUNDING_SECONDS = 1e-3  # a window may be shorter by so much and still be whole
 
 
 class MediaFile(NamedTuple):
-    """A file, its path below the source, its first sub-folder, what is read of it, and the sound that belongs to it."""
+    """A file, its path below the source, its first sub-folder, what is read of it, and the sound that belongs to it.
+
+    Of a picture in an archive or a table `path` is only a name (`archive.tar:member`, `table.parquet:row`).
+    """
 
     path: Path
     relative: str
@@ -36,6 +39,9 @@ class MediaFile(NamedTuple):
     kind: str  # "image", "audio" or "video"
     sound: Path | None  # of data.paired
     is_paired: bool  # then a sound track of its own does not count
+    stored: str = ""  # the file of several in which it lies, absolute or relative to the cache; "": in its own
+    offset: int = 0  # of its first byte there
+    size: int = 0  # in bytes, there
 
     def identity(self) -> list:
         """What tells its content and that of its sound from another without reading them."""
@@ -43,8 +49,15 @@ class MediaFile(NamedTuple):
             self.relative,
             self.kind,
             self.is_paired,
-            *identity(path for path in (self.path, self.sound) if path is not None),
+            *(self.stored, self.offset, self.size),
+            *identity(self.on_disk()),
         ]
+
+    def on_disk(self) -> list[Path]:
+        """The files that hold it and its sound, but not one below the cache, whose name says what it was made of."""
+        own = Path(self.stored) if self.stored else self.path
+        is_cached = self.stored and not own.is_absolute()
+        return [*([] if is_cached else [own]), *([self.sound] if self.sound else [])]
 
 
 class Sample(NamedTuple):
@@ -56,6 +69,9 @@ class Sample(NamedTuple):
     start_seconds: float
     sound: str
     sound_start_seconds: float
+    stored: str = ""  # as of MediaFile
+    offset: int = 0
+    size: int = 0
 
 
 def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
@@ -78,8 +94,7 @@ def found(source: str, modalities: tuple[str, ...], paired: str) -> list[MediaFi
     suffixes = kinds(modalities, paired=bool(paired))
     root, paths = listed(source)
     sounds = sounds_by_name(paired) if paired else {}
-    others = Counter(path.suffix.lower() for path in paths if path.suffix.lower() not in suffixes)
-    counts = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(others.items()))
+    counts = counted(path for path in paths if path.suffix.lower() not in suffixes)
     files = []
     for path in paths:
         kind, relative = suffixes.get(path.suffix.lower()), path.relative_to(root)
@@ -88,26 +103,46 @@ def found(source: str, modalities: tuple[str, ...], paired: str) -> list[MediaFi
             label = first_folder(relative)
             files.append(MediaFile(path, relative.as_posix(), label, kind, sound, bool(paired)))
     if not files:
-        raise DataError(f"{source} has nothing to read ({counts or 'no file'}); expected {', '.join(sorted(suffixes))}")
+        containers = " or, of pictures, .parquet, .tar" if "image" in modalities else ""
+        expected = f"expected {', '.join(sorted(suffixes))}{containers}"
+        raise DataError(f"{source} has nothing to read ({counts or 'no file'}); {expected}")
     if counts:
         print(f"note: {source}: ignored {counts}", file=sys.stderr)
     return files
 
 
+def counted(paths: Iterable[Path]) -> str:
+    """How many files there are of each suffix."""
+    counts = Counter(path.suffix.lower() for path in paths)
+    return ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(counts.items()))
+
+
 def listed(source: str) -> tuple[Path, list[Path]]:
     """(what the paths of files are relative to, the visible files of a source in order)."""
+    root, paths = visible(source)
+    return root, sorted({path for path in paths if path.is_file()})
+
+
+def visible(source: str) -> tuple[Path, Iterator[Path]]:
+    """(what paths are relative to, the visible files and folders of a source as they come)."""
     path = Path(source).expanduser()
     if path.is_file():
-        return path.parent, [path]
+        return path.parent, iter([path])
     if path.is_dir():
         root, matches = path, path.rglob("*")
     elif glob.has_magic(source):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
         matches = map(Path, glob.iglob(str(path), recursive=True))
     else:
-        raise DataError(f"no such file or folder: {source}; expected a folder, file, glob or savanna")
-    visible = (match for match in matches if not any(part.startswith(".") for part in match.relative_to(root).parts))
-    return root, sorted({match for match in visible if match.is_file()})
+        raise DataError(
+            f"no such file or folder: {source}; expected a folder, file, glob, hub id owner/name or savanna"
+        )
+    return root, (path for path in matches if not is_hidden(path.relative_to(root)))
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether a part of the path begins with a dot."""
+    return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 def sounds_by_name(folder: str) -> dict[str, Path]:
@@ -158,7 +193,8 @@ def samples_of(file: MediaFile, seconds: float, *, with_sound: bool) -> tuple[li
             bad.append({"path": sound, "reason": str(error)})
     try:
         if file.kind == "image":
-            return [Sample(path, "image", file.label, 0.0, sound if paired_seconds else "", 0.0)], bad
+            place = (file.stored, file.offset, file.size)
+            return [Sample(path, "image", file.label, 0.0, sound if paired_seconds else "", 0.0, *place)], bad
         if file.kind == "audio":
             starts = windows(probe_audio(file.path), seconds)
             return [Sample(path, "audio", file.label, start, path, start) for start in starts], bad
@@ -184,17 +220,21 @@ def video_samples(file: MediaFile, clip: Clip, sound: str, seconds: float, *, wi
         yield Sample(str(file.path), "video", file.label, start, sound if is_heard else "", sound_start)
 
 
-def limit(source: str, bad: Sequence[dict], num_files: int, *, left: int) -> None:
-    """DataError where more files are bad than max(16, 1 %), or no sample is left."""
+def limit(source: str, bad: Sequence[dict], num_files: int, report: Report, *, left: int) -> None:
+    """DataError where more files are bad than max(16, 1 %), or no sample is left; then all are reported before."""
     count, most = len({entry["path"] for entry in bad}), max(16, num_files // 100)
     if bad and (left == 0 or count > most):
+        for entry in bad:
+            report(entry)
         raise DataError(
             f"{source}: {count} of {num_files} files cannot be used, the first is {bad[0]['path']} "
             f"({bad[0]['reason']}); expected at least one good file and no more than {most} bad ones"
         )
 
 
-def write_samples(files: list[MediaFile], path: Path, source: str, seconds: float, *, with_sound: bool) -> None:
+def write_samples(
+    files: list[MediaFile], path: Path, source: str, seconds: float, report: Report, *, with_sound: bool
+) -> None:
     """Open every file once and write the samples to `path`, whole or not at all; DataError as `limit` says."""
 
     def opened(start: int) -> list[tuple[list[Sample], list[dict]]]:
@@ -204,9 +244,9 @@ def write_samples(files: list[MediaFile], path: Path, source: str, seconds: floa
         probed = [pair for pairs in pool.map(opened, range(0, len(files), PORTION)) for pair in pairs]
     samples = [sample for some, _ in probed for sample in some]
     bad = [entry for _, entries in probed for entry in entries]
-    limit(source, bad, len(files), left=len(samples))
+    limit(source, bad, len(files), report, left=len(samples))
     relative = {str(file.path): file.relative for file in files}
-    sizes = {str(file.path): file.path.stat().st_size for file in files}
+    sizes = {str(file.path): file.size if file.stored else file.path.stat().st_size for file in files}
     content = [[relative[each.path], sizes[each.path], each.start_seconds, bool(each.sound)] for each in samples]
     columns = {name: [getattr(sample, name) for sample in samples] for name in Sample._fields}
     note = {"source": source, "files": len(files), "bad": bad, "content": f"{hashed(json.dumps(content)):016x}"}

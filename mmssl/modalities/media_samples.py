@@ -18,15 +18,15 @@ from mmssl.config import Config
 from mmssl.errors import ConfigError
 from mmssl.folder import write_whole
 from mmssl.modalities.audio import decode_audio
-from mmssl.modalities.bad_sample import BadSample
-from mmssl.modalities.image import decode_image
+from mmssl.modalities.bad_sample import BadSample, Report
+from mmssl.modalities.image import Region, decode_image
 from mmssl.modalities.media_files import MediaFile, Sample, write_samples
 from mmssl.modalities.video import decode_clips
 from mmssl.random import hashed
 
 TEXT_LENGTH = 16  # tokens of a caption of the built-in world, first and last included
 LOUDEST = 32767  # sound is stored in 16 bits
-LAYOUT = 1  # of a table: part of the name by which it is found again
+LAYOUT = 2  # of a table: part of the name by which it is found again
 PORTION = 64  # samples that a thread decodes before it takes others, about
 
 ENCODING = Lock()  # a tokenizer changes its own settings while it encodes
@@ -68,8 +68,8 @@ class Decoding(NamedTuple):
 def decoding_of(config: Config, modalities: tuple[str, ...], folder: Path) -> Decoding:
     """What a config asks for."""
     return Decoding(
-        modalities, config.image.size, config.audio.rate_hz, config.video.size, config.video.frames,
-        config.data.seconds, folder / "tokenizer" if "text" in modalities else None,
+        modalities, config.image.stored_size or config.image.size, config.audio.rate_hz, config.video.size,
+        config.video.frames, config.data.seconds, folder / "tokenizer" if "text" in modalities else None,
     )  # fmt: skip
 
 
@@ -79,9 +79,10 @@ def sixteen_bits(sound: np.ndarray) -> np.ndarray:
 
 
 class FileSamples:
-    """The windows of files, as `write_samples` left them."""
+    """The windows of files, as `write_samples` left them in a folder."""
 
-    def __init__(self, note: dict[str, Any]) -> None:
+    def __init__(self, note: dict[str, Any], folder: Path) -> None:
+        self.folder = folder
         self.source, self.num_files, self.bad, self.content = (
             note[name] for name in ("source", "files", "bad", "content")
         )
@@ -92,7 +93,8 @@ class FileSamples:
 
     def sample(self, index: int) -> Sample:
         """One row of the table."""
-        return Sample(*(self.columns[name][index] for name in Sample._fields))
+        sample = Sample(*(self.columns[name][index] for name in Sample._fields))
+        return sample._replace(stored=str(self.folder / sample.stored)) if sample.stored else sample
 
     def path(self, index: int) -> str:
         """The file of a sample."""
@@ -136,9 +138,10 @@ def pictures(samples: list[Sample], decoding: Decoding) -> Iterator[Values | Bad
     """What is seen in the samples of one file, in ascending order."""
     kind, path = samples[0].kind, Path(samples[0].path)
     if kind == "image":
-        for _ in samples:
+        for sample in samples:
+            picture = Region(Path(sample.stored), sample.offset, sample.size) if sample.stored else path
             try:
-                yield {"image": decode_image(path, decoding.image_size)}
+                yield {"image": decode_image(picture, decoding.image_size)}
             except BadSample as error:
                 yield error
     elif kind == "video":
@@ -246,15 +249,17 @@ def vocabulary_at(folder: Path) -> Any:
 def samples_at(path: Path) -> FileSamples | WorldSamples:
     """A table of samples, read once in each process."""
     note = json.loads(path.read_text())
-    return WorldSamples(note) if "savanna" in note else FileSamples(note)
+    return WorldSamples(note) if "savanna" in note else FileSamples(note, path.parent)
 
 
-def table_of(files: list[MediaFile], source: str, seconds: float, cache: Path, *, with_sound: bool) -> Path:
+def table_of(
+    files: list[MediaFile], source: str, seconds: float, cache: Path, report: Report, *, with_sound: bool
+) -> Path:
     """The table of the samples of these files, made now unless it is there."""
     content = json.dumps([[file.identity() for file in files], seconds, with_sound])
     path = cache / f"samples-{hashed(LAYOUT, source, content):016x}.json"
     if not path.exists():
-        write_samples(files, path, source, seconds, with_sound=with_sound)
+        write_samples(files, path, source, seconds, report, with_sound=with_sound)
     return path
 
 

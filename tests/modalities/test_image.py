@@ -1,13 +1,10 @@
 """Claims about reading pictures."""
 
 import resource
-import struct
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
-from making_media import picture
+from making_media import huge_png, picture
 from PIL import Image
 
 from mmssl.modalities.bad_sample import BadSample
@@ -88,6 +85,14 @@ def test_what_is_transparent_becomes_white(tmp_path):
     assert corners(decode_image(tmp_path / "p.png", 16))[0] == WHITE
 
 
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tiff"])
+def test_of_an_animation_the_first_picture_is_read(tmp_path, suffix):
+    others = [Image.new("RGB", (16, 16), colour) for colour in ("black", "lime")]
+    lossless = {"lossless": True} if suffix == "webp" else {}
+    quarters().save(tmp_path / f"a.{suffix}", save_all=True, append_images=others, **lossless)
+    assert corners(decode_image(tmp_path / f"a.{suffix}", 16)) == [RED, GREEN, BLUE, WHITE]
+
+
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
 def test_sixteen_bits_are_scaled_to_eight(tmp_path, suffix):
     values = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
@@ -101,17 +106,6 @@ def test_a_picture_of_one_pixel_fills_the_square(tmp_path):
     Image.new("RGB", (1, 1), (10, 20, 30)).save(tmp_path / "a.png")
     assert np.ptp(decode_image(tmp_path / "a.png", 32), axis=(1, 2)).max() == 0
     assert corners(decode_image(tmp_path / "a.png", 32))[0] == (10, 20, 30)
-
-
-def huge_png(path: Path, side: int) -> Path:
-    """A valid 1-bit PNG of side x side pixels, in a few kilobytes."""
-    packed = zlib.compressobj(9)
-    row = bytes(1 + side // 8)
-    data = b"".join(packed.compress(row) for _ in range(side)) + packed.flush()
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", data), (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    return path
 
 
 def test_a_picture_of_400_million_pixels_is_refused_in_little_memory(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from making_media import picture, sound, tone, video
 
 from mmssl.errors import DataError
+from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_files import Sample, found, samples_of, split_files, windows, write_samples
 
 
@@ -127,7 +128,7 @@ def test_neither_side_is_empty_where_there_are_two_files(tmp_path, ratio):
 
 def table(tmp_path: Path, files: list) -> dict:
     """The table of samples of the files."""
-    write_samples(files, tmp_path / "cache" / "table.json", "the source", 1.0, with_sound=False)
+    write_samples(files, tmp_path / "cache" / "table.json", "the source", 1.0, unreported, with_sound=False)
     return json.loads((tmp_path / "cache" / "table.json").read_text())
 
 
