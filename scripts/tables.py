@@ -9,7 +9,10 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
+from mmssl.config import hash_of, load_config
 from mmssl.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +64,28 @@ SHORT = tuple(
     if column[0] in ("energy AUROC", "collapse", "kNN", "probe", "picture to sound R@1", "best of 16", "coverage")
 )
 SETS = ("savanna", "folder")
+PICTURES = (
+    "siamese", "simclr", "npid", "pirl", "moco", "moco_v2", "moco_v3", "deepcluster", "deepercluster", "clusterfit",
+    "deepcluster_v2", "swav", "seer", "byol", "simsiam", "dino", "barlow_twins", "w_mse", "vicreg", "lejepa", "mae",
+    "ijepa",
+)  # fmt: skip
+LEADERBOARD: Columns = (
+    ("kNN", "knn.accuracy", "{:.1%}"),
+    ("probe", "probe.accuracy", "{:.1%}"),
+    ("energy AUROC", "energy.auroc", "{:.3f}"),
+    ("same class", "energy.ladder.same_class", "{:.3f}"),
+    ("patches shuffled", "energy.ladder.patches_shuffled", "{:.3f}"),
+    ("noise", "energy.ladder.noise", "{:.3f}"),
+    ("gap", "energy.gap", "{:.2f}"),
+    ("other view R@1", "retrieval.image_to_image.r1", "{:.0%}"),
+    ("rank", "collapse.effective_rank", "{:.1f}"),
+    ("rank compared", "collapse.compared.effective_rank", "{:.1f}"),
+    ("alpha-ReQ", "collapse.alpha_req", "{:.2f}"),
+    ("LiDAR", "collapse.lidar", "{:.1f}"),
+    ("samples seen", "samples_seen", "{:,.0f}"),
+    ("samples/s", "samples_per_second", "{:.0f}"),
+    ("memory GB", "peak_memory_bytes", "{:.2f}"),
+)
 TEXT = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
 
 
@@ -81,6 +106,9 @@ def collect(page: str, pairs: list[str]) -> None:
         found[method] = {key: value for key, value in sorted(evaluation.items()) if key.startswith(KEPT)}
         found[method] |= {
             "steps": last["step"],
+            "samples_per_second": evaluation["samples_seen"] / max(evaluation["seconds"], 1e-9),
+            "peak_memory_bytes": last["peak_memory_bytes"],
+            "config": hash_of(load_config(Path(run) / "config.yaml"))[:8],
             "hardware": environment["hardware"],
             "versions": environment["versions"],
         }
@@ -113,6 +141,45 @@ def table(rows: list[tuple[str, dict]], columns: Columns) -> str:
     return "\n".join(lines)
 
 
+def leaderboard(runs: dict[str, dict], columns: Columns) -> str:
+    """Each method's mean over seeds with the spread (largest minus smallest) behind the sign, the random weights of the
+    same encoder in brackets; † where kNN or probe does not exceed random weights by more than the spread.
+    """
+    lines = [
+        "| method | " + " | ".join(name for name, _, _ in columns) + " | collapse | seeds | config |",
+        "|---|" + "---|" * (len(columns) + 3),
+    ]
+    for method in PICTURES:
+        seeds = [found for name, found in runs.items() if name.rpartition("-")[0] == method]
+        if seeds:
+            mark = "" if all(is_better(seeds, key) for key in ("knn.accuracy", "probe.accuracy")) else " †"
+            cells = [over_seeds(seeds, key, shape) for _, key, shape in columns]
+            verdicts = "/".join(sorted({found["collapse.verdict"] for found in seeds}))
+            said = [*cells, verdicts, str(len(seeds)), f"`{seeds[0]['config']}`"]
+            lines.append(f"| `{method}`{mark} | " + " | ".join(said) + " |")
+    return "\n".join(lines)
+
+
+def values(seeds: list[dict], key: str) -> list[Any]:
+    """A figure of each seed that has it."""
+    return [found[key] / (1e9 if key == "peak_memory_bytes" else 1) for found in seeds if key in found]
+
+
+def is_better(seeds: list[dict], key: str) -> bool:
+    """Whether a figure exceeds that of random weights by more than its spread over seeds."""
+    mine, random = values(seeds, key), values(seeds, f"random_init.{key}")
+    return mean(mine) - mean(random) > max(mine) - min(mine)
+
+
+def over_seeds(seeds: list[dict], key: str, shape: str) -> str:
+    """The mean over seeds, the spread, and the mean of random weights."""
+    mine, random = values(seeds, key), values(seeds, f"random_init.{key}")
+    if not mine:
+        return "–"
+    spread = f" ± {shape.format(max(mine) - min(mine))}" if len(mine) > 1 else ""
+    return shape.format(mean(mine)) + spread + (f" ({shape.format(mean(random))})" if random else "")
+
+
 def tables() -> dict[str, str]:
     """Every table by its mark."""
     words, first = recorded("masked_language"), recorded("first_way")
@@ -122,6 +189,9 @@ def tables() -> dict[str, str]:
         rows = [(name, first.get(f"{name}-{kind}", {})) for name in others]
         found[kind] = table([row for row in rows if row[1]], VIEWS)
         found[f"{kind}_short"] = table([row for row in rows if row[1]], SHORT)
+    images = recorded("images")
+    found["leaderboard"] = leaderboard(images, LEADERBOARD)
+    found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3])
     return found
 
 
@@ -134,7 +204,7 @@ def marked(text: str, found: dict[str, str]) -> str:
     return text
 
 
-PAGES = (ROOT / "README.md", RESULTS / "masked_language.md", RESULTS / "first_way.md")
+PAGES = (ROOT / "README.md", RESULTS / "masked_language.md", RESULTS / "first_way.md", RESULTS / "images.md")
 
 
 def write() -> None:

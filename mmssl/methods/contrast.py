@@ -29,7 +29,7 @@ def siamese(
     eq. 4; Bromley et al. 1993).
     """
     return JointEmbedding(
-        encoder=encoder, branches=projected(encoder, projector_width, embedding_width, last_norm=True),
+        encoder=encoder, branches=projected(encoder, projector_width, embedding_width),
         criterion=Margin(margin, negative_weight), energy=squared_error, views=PAIR,
     )  # fmt: skip
 
