@@ -1,7 +1,8 @@
 """Measure pretraining against the stock ways on the machine at hand; prints JSON.
 
 `python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
-Tokens are counted where they are real, not padding.
+Tokens are counted where they are real, not padding. `python scripts/benchmark.py image` trains those of
+benchmark_image.py.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import benchmark_image
 import torch
 from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
 
@@ -59,8 +61,50 @@ def run_variant(variant: str, workspace: Path, budget: Budget) -> dict:
         from benchmark_ours import ours
 
         measured = ours(workspace, budget)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return measured._asdict() | {"peak_bytes": peak}
+    return measured._asdict() | {"peak_bytes": peak_bytes()}
+
+
+def peak_bytes() -> int:
+    """The most memory that this process held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def images(source: str, encoders: list[str], seconds: float, repeats: int) -> dict:
+    """Medians over interleaved repeats of each variant with each encoder, and the ratios of mmssl to each peer."""
+    ceiling = matrix_product(torch.float32)
+    report: dict = {"ceiling_gflops": ceiling, "encoders": {}}
+    for encoder in encoders:
+        runs: dict[str, list[dict]] = {variant: [] for variant in benchmark_image.VARIANTS}
+        for variant in [*benchmark_image.VARIANTS] * repeats:
+            with tempfile.TemporaryDirectory() as folder:
+                if source:
+                    (Path(folder) / "train").symlink_to(Path(source).absolute())
+                else:
+                    benchmark_image.write_pictures(Path(folder))
+                command = [sys.executable, __file__, "image", "--variant", variant, "--encoders", encoder]
+                command += ["--workspace", folder, "--seconds", str(seconds)]
+                answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+        flops = benchmark_image.flops_per_picture(encoder)
+        found = {}
+        for variant, parts in runs.items():
+            rate = statistics.median(part["pictures"] / part["seconds"] for part in parts)
+            found[variant] = {
+                "images_per_second": rate,
+                "views_per_second": statistics.median(part["views"] / part["view_seconds"] for part in parts),
+                "decode_seconds": statistics.median(part["decode_seconds"] for part in parts),
+                "peak_bytes": statistics.median(part["peak_bytes"] for part in parts),
+                "share_of_ceiling": rate * flops / 1e9 / ceiling,
+            }
+        mine = found["mmssl"]
+        ratios = {
+            f"{key}, mmssl/{variant}": mine[key] / other[key]
+            for variant, other in found.items()
+            for key in ("images_per_second", "views_per_second")
+            if variant != "mmssl"
+        }
+        report["encoders"][encoder] = {"variants": found, "ratios": ratios}
+    return report
 
 
 def start_variant(variant: str, workspace: Path, budget: Budget) -> dict[str, float]:
@@ -115,7 +159,16 @@ def time_to_loss(workspace: Path, seconds: float) -> dict[str, float]:
 def arguments() -> argparse.Namespace:
     """The command line; `--variant` and what follows it serve the processes that this one starts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    text = parser.add_subparsers(dest="task", required=True).add_parser("text", help="BERT, masked language modelling")
+    tasks = parser.add_subparsers(dest="task", required=True)
+    image = tasks.add_parser("image", help="SimCLR on a folder of pictures, beside lightly")
+    image.add_argument("--seconds", type=float, default=15, help="training of each variant in each repeat")
+    image.add_argument("--repeat", type=int, default=3)
+    image.add_argument("--encoders", nargs="*", choices=[*benchmark_image.ENCODERS], default=["tiny", "resnet18"])
+    image.add_argument("--source", default="", help="folder of pictures; default: drawn from the built-in world")
+    image.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
+    image.add_argument("--variant", choices=benchmark_image.VARIANTS, help="run this one alone, here")
+    image.add_argument("--workspace", type=Path, help="folder with train/, for --variant")
+    text = tasks.add_parser("text", help="BERT, masked language modelling")
     text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
     text.add_argument("--repeat", type=int, default=3)
     text.add_argument("--variants", default="abcd", help="which to run, in this order")
@@ -133,6 +186,13 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the benchmark, or one variant of it."""
     options = arguments()
+    if options.task == "image":
+        if options.variant:
+            found = benchmark_image.measure(options.variant, options.encoders[0], options.workspace, options.seconds)
+            print(json.dumps(found._asdict() | {"peak_bytes": peak_bytes()}))
+            return
+        finish(images(options.source, options.encoders, options.seconds, options.repeat), options.out)
+        return
     if options.variant:
         budget = Budget(options.seconds, options.target, options.evaluate_seconds)
         print(json.dumps(run_variant(options.variant, options.workspace, budget)))
@@ -144,12 +204,17 @@ def main() -> None:
             report = time_to_loss(workspace, options.reference_seconds)
         else:
             report = speed(workspace, options.variants, options.seconds, options.repeat)
-    versions = {name: version(name) for name in ("torch", "transformers", "tokenizers")}
+    finish(report, options.out)
+
+
+def finish(report: dict, out: Path | None) -> None:
+    """Print the figures with hardware and versions, and keep them where asked."""
+    versions = {name: version(name) for name in ("torch", "transformers", "tokenizers", "lightly")}
     machine = {"hardware": hardware(), "versions": versions | {"python": platform.python_version()}}
     words = json.dumps(report | machine, indent=2)
     print(words)
-    if options.out:
-        options.out.write_text(words + "\n")
+    if out:
+        out.write_text(words + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Train every method of pictures on the same pictures with the same encoder, time and seeds, and put all into one table.
+"""Train every method of pictures on the same pictures with the same encoder, time and seeds, for one table.
 
 usage: python scripts/leaderboard.py OUT --train FOLDER --test FOLDER [--seconds 75] [--seeds 0 1 2] [--at-once 2]
                                      [--only METHOD ...]
 
 FOLDER has a sub-folder for each class; a glob such as 'train/*/*0.*' takes a part of it. Each run has one thread, so
-that runs side by side do not wait for each other. A run that was stopped goes on, one that is finished is left as it is.
+that runs side by side do not wait for each other. A run that was stopped goes on, a finished one is left as it is.
 docs/results/images.json takes its figures from the runs' own records; `python scripts/tables.py write` makes the table.
 """
 
@@ -23,7 +23,7 @@ from mmssl.runs import open_run
 
 TINY = "encoder.widths=[8, 16, 32, 64]"  # of ResNet and RegNet, one block each, 3 x 3 stem
 OPTIONS = {
-    **dict.fromkeys(PICTURES, [TINY]),
+    **{method: [TINY] for method in PICTURES},
     "seer": [TINY, "encoder.groups_width=8"],
     # patches, not convolutions: nothing can be hidden from a ResNet
     "mae": [],
