@@ -5,6 +5,7 @@ from copy import copy
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mmssl.augment import View, augment, normalise, to_unit
 from mmssl.batch import Batch
@@ -56,11 +57,16 @@ class Inputs:
 
     def of_image(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """The views of each picture; a single one for measuring is the whole picture, plain, whatever is wanted."""
-        pixels = batch.views["image"][0]
+        pixels, size = batch.views["image"][0], self.config.image.size
         if not augmented and len(wanted) == 1:
-            return [normalise(to_unit(pixels))]
-        views = self.config.views
-        return [normalise(augment(pixels, batch.draw, number, views, view)) for number, view in enumerate(wanted)]
+            whole = to_unit(pixels)
+            if whole.shape[-1] != size:  # image.stored_size
+                whole = interpolate(whole, (size, size), mode="bicubic", antialias=True).clamp_(0, 1)
+            return [normalise(whole)]
+        sized = [view._replace(size=view.size or round(size / (view.pieces or 1))) for view in wanted]
+        return [
+            normalise(augment(pixels, batch.draw, number, self.config.views, view)) for number, view in enumerate(sized)
+        ]
 
     def of_video(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """One view of each clip."""

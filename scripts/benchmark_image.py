@@ -66,7 +66,8 @@ def flops_per_picture(encoder: str) -> int:
 
 def timed(steps: Iterator[int], seconds: float) -> tuple[int, float]:
     """What the steps count, and the time they take, after two that warm up."""
-    next(steps), next(steps)
+    for _ in range(2):
+        next(steps)
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         count += next(steps)
@@ -92,10 +93,10 @@ def lightly_run(encoder: str, workspace: Path, seconds: float, workers: int) -> 
     """lightly's data set, transform and loss in a plain loop, as its examples write it."""
     from lightly.data import LightlyDataset
     from lightly.loss import NTXentLoss
-    from lightly.transforms import SimCLRTransform
+    from lightly.transforms.simclr_transform import SimCLRTransform
 
-    transform = SimCLRTransform(input_size=SIZE, gaussian_blur=0.0, cj_strength=0.5, min_scale=0.2)
-    data = LightlyDataset(str(workspace / "train"), transform=transform)
+    transform: Any = SimCLRTransform(input_size=SIZE, gaussian_blur=0.0, cj_strength=0.5, min_scale=0.2)
+    data: Any = LightlyDataset(str(workspace / "train"), transform=transform)
     loader = torch.utils.data.DataLoader(
         data, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
     )

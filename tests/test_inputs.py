@@ -156,3 +156,15 @@ def test_training_batches_are_augmented_as_they_come(config):
     for first, found in zip((0, 6), stream, strict=True):
         expected = inputs(raw(first=first), augmented=True)
         assert torch.equal(found.views["image"][0], expected.views["image"][0])
+
+
+def test_pictures_stored_larger_than_the_model_sees_are_shrunk_to_its_size(tmp_path):
+    config = media_config(tmp_path, "image_pretraining", "image.stored_size=32")
+    inputs = Inputs(config, ("image",))
+    large = raw()._replace(views={"image": [raw().views["image"][0].repeat_interleave(2, -1).repeat_interleave(2, -2)]})
+    (plain,) = inputs(large).views["image"]
+    (own,) = inputs(raw()).views["image"]
+    assert plain.shape == own.shape == (6, 3, 16, 16)
+    assert torch.nn.functional.cosine_similarity(plain.flatten(1), own.flatten(1)).min() > 0.9
+    small, turned = inputs(large, wanted=(View(size=8), View(is_rotated=True))).views["image"]
+    assert (small.shape[-1], turned.shape[-1]) == (8, 16)
