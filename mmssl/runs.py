@@ -23,7 +23,8 @@ from mmssl.folder import lock, write_whole
 PACKAGES = ("mmssl", "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "safetensors")
 # what may change between two starts of a run without changing what is trained
 FREE = ("run", "track", "evaluate", "data.workers", "data.cache", "train.log_every_steps", "train.save_every_steps",
-        "train.keep_checkpoints", "train.evaluate_every_steps", "train.accumulate")  # fmt: skip
+        "train.keep_checkpoints", "train.evaluate_every_steps", "train.accumulate",
+        "train.stop_on_collapse")  # fmt: skip
 
 
 def environment() -> dict[str, Any]:

@@ -143,6 +143,7 @@ class TrainConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=2, lt=2**31)] = 3
     log_every_steps: Count = 50
     evaluate_every_steps: Count = 500
+    stop_on_collapse: bool = False  # end with exit code 5 where all embeddings are one point; else only warn
 
     @model_validator(mode="after")
     def divides_the_batch(self) -> "TrainConfig":

@@ -22,6 +22,7 @@ from mmssl.checkpoint import check_compatible, fault, restore, save
 from mmssl.config import Config, hash_of
 from mmssl.distributed import largest, wait
 from mmssl.errors import CheckpointError, NumericError, Preempted
+from mmssl.evaluate.alarm import Alarm, reading
 from mmssl.metrics import Means, Progress, Record, peak_memory_bytes
 from mmssl.objectives.base import Objective
 from mmssl.optimizer import optimizer, set_state, state_of
@@ -156,19 +157,25 @@ def store(run: Run) -> None:
     wait()
 
 
-def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequence[Callable[[Run], dict]] = ()) -> None:
+def train(
+    run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequence[Callable[[Run], dict]] = (),
+    before_step: Callable[[Run], None] = lambda run: None,
+) -> None:  # fmt: skip
     """Train until a number of steps (or until train.seconds are over), logging, evaluating and saving on the way.
 
     Raises NumericError before a loss or gradient that is not finite can reach the weights, Preempted after SIGTERM or
-    Ctrl-C; both leave a checkpoint of the last good step.
+    Ctrl-C, and with train.stop_on_collapse NumericError where embeddings collapse; all leave a checkpoint of the last
+    good step.
     """
     config, means = run.config.train, Means()
     record = Record(run.folder / "metrics.jsonl", run.accelerator, list(run.config.track), step=run.step)
     shown = Progress(until, step=run.step, is_main=run.accelerator.is_main_process)
     began, before = time.monotonic(), run.seconds
-    logged_step, logged_at = run.step, began
+    alarm = Alarm(stops=config.stop_on_collapse, is_main=run.accelerator.is_main_process)
+    logged_step, logged_at, collapsed = run.step, began, False
     with asked_to_stop() as stop, shown:
         while run.step < until and not (config.seconds and run.seconds >= config.seconds):
+            before_step(run)
             # the schedule is read in the middle of a step: at its ends the first or the last would have rate 0
             values = one_step(run, batches, run.progress(run.step + 0.5, run.seconds))
             # all processes decide alike: is it finite, are we asked to stop, how late is it
@@ -193,9 +200,12 @@ def train(run: Run, batches: Iterator[Batch], *, until: int, evaluations: Sequen
                     line |= evaluation(run)
                 record.write(run.step, line)
                 shown.say(run.step, line, run.progress(run.step, run.seconds))
+                collapsed = alarm.hear(run.step, line)
                 logged_step, logged_at = run.step, time.monotonic()
-            if run.step % config.save_every_steps == 0 or finished or stopping:
+            if run.step % config.save_every_steps == 0 or finished or stopping or collapsed:
                 store(run)
+            if collapsed:
+                raise NumericError(f"step {run.step}: {alarm.sentence}; its weights are saved (train.stop_on_collapse)")
             if stopping and not finished:
                 raise Preempted(f"stopped at step {run.step}; checkpoint written, the same command resumes")
 
@@ -207,6 +217,7 @@ def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, T
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     total: dict[str, Tensor] = {}
+    spread: dict[str, Tensor] = {}
     run.model.train()
     for micro in range(config.accumulate):
         batch = next(batches).to(accelerator.device)
@@ -219,9 +230,11 @@ def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, T
             accelerator.backward(torch.stack([*terms.values()]).sum())
         for name, term in terms.items():
             total[name] = total.get(name, 0.0) + term.detach()
+        spread = reading(output)
     norm = accelerator.clip_grad_norm_(run.model.parameters(), config.gradient_clip)
     assert isinstance(norm, Tensor)
-    return {**total, "loss": torch.stack([*total.values()]).sum(), "gradient_norm": norm.detach()}
+    loss = torch.stack([*total.values()]).sum()
+    return {**total, "loss": loss, "gradient_norm": norm.detach(), **spread}
 
 
 def log_line(run: Run, means: Means, steps: int, seconds: float) -> dict[str, Any]:

@@ -1,7 +1,20 @@
-"""Whether the embeddings have collapsed: to one point (complete), or into few of their dimensions (partial)."""
+"""Whether the embeddings have collapsed: to one point (complete), or into few of their dimensions (partial).
 
-from math import inf, isfinite
-from typing import Literal
+What the thresholds mean, of B samples of D features:
+
+- The singular values of an isotropic Gaussian sample follow Marchenko & Pastur (1967): its effective rank is
+  min(B - 1, D) where one of the two is far larger, and 2 e^(4/3) / (3 pi) = 0.805 of it, its least, where they are
+  equal. Eigenvalues n^-alpha of D dimensions reach 2/e = 0.74 of D at alpha = 1, which alpha-ReQ calls healthy
+  (D large; 0.86 at D = 64).
+  So both have three quarters of what can be reached or more, and a tenth of it is far below: what isotropic
+  embeddings of a tenth of the dimensions have, or eigenvalues n^-3.0 of 128 dimensions (n^-2.2 of 1024).
+- An effective rank below 2 is less than that of two equal directions: one line, with something around it.
+- The squared standard deviation is at most 1 - the mean cosine over pairs, equal to it where all features vary alike.
+  At 0.05 the mean cosine is 0.9975: a softmax over cosines at temperature 0.1 is then flat within e^0.025.
+"""
+
+from math import inf, isfinite, nan
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -14,9 +27,11 @@ from mmssl.evaluate import finite
 
 Verdict = Literal["healthy", "partial", "complete"]
 
-COMPLETE_STANDARD_DEVIATION = 0.05  # where isotropic embeddings have 1: the average cosine is above 0.997
+COMPLETE_STANDARD_DEVIATION = 0.05  # where isotropic embeddings have 1: the mean cosine is 0.9975
 COMPLETE_RANK = 2.0  # all samples lie on little more than one line
 PARTIAL_RANK_RATIO = 0.1  # of the rank that B random embeddings of D features could reach, min(B - 1, D)
+COMPARED = ("verdict", "effective_rank", "reachable_rank", "std")  # what is said of compared vectors
+SEVERITY: tuple[Verdict, ...] = ("healthy", "partial", "complete")
 
 
 def spectrum(embeddings: Float[Tensor, "B D"]) -> Float[Tensor, " K"]:
@@ -67,8 +82,47 @@ def standard_deviation(embeddings: Float[Tensor, "B D"]) -> float:
     1 where they are isotropic, 0 where all are equal (Chen & He 2021, arXiv:2011.10566, section 4.1). A constant
     offset lowers it, as it should: then all cosines are near 1.
     """
-    directions = functional.normalize(finite("embeddings", embeddings).cpu().double(), dim=1)
-    return float(directions.std(dim=0, correction=0).mean() * directions.shape[1] ** 0.5)
+    return float(deviation(finite("embeddings", embeddings).cpu().double()))
+
+
+def deviation(embeddings: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    """`standard_deviation` where the embeddings are, without waiting for their device and whatever their values."""
+    directions = functional.normalize(embeddings, dim=1)
+    return directions.std(dim=0, correction=0).mean() * directions.shape[1] ** 0.5
+
+
+def alignment(x: Float[Tensor, "B D"], y: Float[Tensor, "B D"]) -> float:
+    """The mean squared distance of two views of a sample, L2-normalised: 0 where they agree, 2 of unrelated ones.
+
+    Wang & Isola 2020, arXiv:2005.10242, section 4.1, alpha = 2.
+    """
+    x, y = (functional.normalize(finite("embeddings of a view", view).cpu().double(), dim=1) for view in (x, y))
+    return float((x - y).square().sum(1).mean())
+
+
+def uniformity(embeddings: Float[Tensor, "B D"]) -> float:
+    """log of the mean over pairs of exp(-2 * squared distance), L2-normalised; DataError where B < 2.
+
+    0 where all are equal, -4 where they are uniform on a sphere of many dimensions (Wang & Isola 2020,
+    arXiv:2005.10242, section 4.1, t = 2).
+    """
+    values = finite("embeddings", embeddings).cpu().double()
+    if len(values) < 2:
+        raise DataError(f"embeddings: got {len(values)} sample, expected at least 2")
+    return float(torch.pdist(functional.normalize(values, dim=1)).square().mul(-2).exp().mean().log())
+
+
+def mean_ratio(x: Float[Tensor, "B D"], y: Float[Tensor, "B D"]) -> float:
+    """E|x - y|^2 / E|y - mean of y|^2, of embeddings as they are; NaN where all y are equal.
+
+    The error of predicting one view by the other, in that of predicting the mean of the batch: 0 is perfect, 1 and
+    more no better than not looking at x.
+    """
+    x, y = (finite("embeddings of a view", view).cpu().double() for view in (x, y))
+    spread = y - y.mean(dim=0)
+    if spread.norm() <= torch.finfo(torch.float32).eps * y.norm():
+        return nan
+    return float((x - y).square().sum() / spread.square().sum())
 
 
 def lidar(embeddings: Float[Tensor, "S V D"], shrinkage: float = 1e-4) -> float:
@@ -105,6 +159,11 @@ def verdict(embeddings: Float[Tensor, "B D"]) -> Verdict:
     return _verdict(effective_rank(spectrum(embeddings)), standard_deviation(embeddings), embeddings.shape)
 
 
+def worse(a: Verdict, b: Verdict) -> Verdict:
+    """The worse of two verdicts."""
+    return SEVERITY[max(SEVERITY.index(a), SEVERITY.index(b))]
+
+
 def _verdict(rank: float, deviation: float, shape: tuple[int, ...]) -> Verdict:
     reachable = min(shape[0] - 1, shape[1])
     if deviation < COMPLETE_STANDARD_DEVIATION or rank < min(COMPLETE_RANK, (1 + reachable) / 2):
@@ -112,21 +171,40 @@ def _verdict(rank: float, deviation: float, shape: tuple[int, ...]) -> Verdict:
     return "partial" if rank < PARTIAL_RANK_RATIO * reachable else "healthy"
 
 
-def panel(embeddings: Float[Tensor, "B D"], views: Float[Tensor, "S V D"] | None = None) -> dict[str, float | Verdict]:
-    """The `collapse.*` keys of `evaluation.json`; `collapse.lidar` only where embeddings of views are given.
+def panel(embeddings: Float[Tensor, "B D"], views: Float[Tensor, "S V D"] | None = None) -> dict[str, Any]:
+    """The `collapse.*` keys of `evaluation.json`; those that compare views only where embeddings of views are given.
 
-    `collapse.alpha_req` is left out where fewer than two eigenvalues are not zero.
+    Of the views the first two are compared, all of them by `collapse.lidar`. What is not finite is left out:
+    `collapse.alpha_req` of fewer than two eigenvalues, `collapse.mean_ratio` of equal embeddings.
     """
-    singular_values, deviation = spectrum(embeddings), standard_deviation(embeddings)
-    rank, alpha = effective_rank(singular_values), alpha_req(singular_values)
-
-    values: dict[str, float | Verdict] = {
-        "collapse.verdict": _verdict(rank, deviation, embeddings.shape),
+    singular_values, spread = spectrum(embeddings), standard_deviation(embeddings)
+    rank = effective_rank(singular_values)
+    values: dict[str, Any] = {
+        "collapse.verdict": _verdict(rank, spread, embeddings.shape),
         "collapse.effective_rank": rank,
-        "collapse.std": deviation,
+        "collapse.reachable_rank": float(min(len(embeddings) - 1, embeddings.shape[1])),
+        "collapse.std": spread,
+        "collapse.alpha_req": alpha_req(singular_values),
     }
-    if isfinite(alpha):
-        values["collapse.alpha_req"] = alpha
     if views is not None:
-        values["collapse.lidar"] = lidar(views)
-    return values
+        x, y = views[:, 0], views[:, 1]
+        values |= {
+            "collapse.lidar": lidar(views),
+            "collapse.alignment": alignment(x, y),
+            "collapse.uniformity": (uniformity(x) + uniformity(y)) / 2,
+            "collapse.mean_ratio": mean_ratio(x, y),
+        }
+    return {key: value for key, value in values.items() if isinstance(value, str) or isfinite(value)}
+
+
+def with_compared(values: dict[str, Any], compared: Float[Tensor, "B P"], part: str = "") -> dict[str, Any]:
+    """A panel beside `collapse.compared.*`, the same of the vectors that the energy compares (of a part by its name).
+
+    `collapse.verdict` becomes the worse of both: where all compared vectors are one point the energy is flat, whatever
+    the encoder still tells apart.
+    """
+    prefix = f"{part}.collapse.compared" if part else "collapse.compared"
+    own = panel(compared)
+    kept = {f"{prefix}.{key}": own[f"collapse.{key}"] for key in COMPARED}
+    verdict = worse(values["collapse.verdict"], own["collapse.verdict"])
+    return {**values, **kept, "collapse.verdict": verdict}

@@ -3,7 +3,7 @@
 from math import isfinite
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mmssl.errors import DataError
@@ -43,6 +43,12 @@ def of_matrix(energies: Float[Tensor, "B B"]) -> tuple[Float[Tensor, " B"], Floa
     """The energies of compatible pairs (the diagonal) and of all others (row by row)."""
     is_compatible: Bool[Tensor, "B B"] = torch.eye(len(energies), dtype=torch.bool, device=energies.device)
     return energies.diagonal(), energies[~is_compatible]
+
+
+def of_same_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> Float[Tensor, " P"]:
+    """The energies of x and the y of another sample with the same label, row by row; -1 is no label."""
+    is_same = (label[:, None] == label) & (label >= 0)
+    return energies[is_same.fill_diagonal_(False)]
 
 
 def summary(compatible: Float[Tensor, " P"], incompatible: dict[str, Float[Tensor, " _"]]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.distributed import alone
-from mmssl.evaluate.collapse import panel
+from mmssl.evaluate.collapse import panel, with_compared
 from mmssl.evaluate.energy import of_matrix, summary
 from mmssl.objectives import Objective
 from mmssl.random import Draw
@@ -32,33 +32,37 @@ def heldout_batches(
     """At most `rows` held-out samples in their order, with the draws of epoch 0."""
     total = min(rows, read.size)
     for start in range(0, total, at_once):
-        index = np.arange(start, min(total, start + at_once))
-        draw = Draw(seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
-        yield Batch(read(index), draw).to(device)
+        yield batch_of(read, seed, np.arange(start, min(total, start + at_once)), device)
 
 
-def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batch]]) -> dict[str, float]:
+def batch_of(read: Read, seed: int, index: np.ndarray, device: torch.device) -> Batch:
+    """The samples of these numbers, with the draws of epoch 0."""
+    draw = Draw(seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
+    return Batch(read(index), draw).to(device)
+
+
+def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batch]]) -> dict[str, float | str]:
     """Held-out loss, energy gap and collapse while training; the main process computes, for all."""
     if not run.accelerator.is_main_process:
         return {}
     objective: Objective = run.objective
     objective.eval()
-    losses, embeddings, matched, others = [], [], [], []
+    losses, embeddings, compared, matched, others = [], [], [], [], []
     with alone(), torch.no_grad(), run.accelerator.autocast():
         for batch in batches(run.accelerator.device):
             output = objective(batch)
             losses.append(torch.stack([*output.terms.values()]).sum() * len(output.energy))
             embeddings.append(output.embedding.float())
+            compared += [] if output.compared is None else [output.compared.float()]
             pairs = of_matrix(objective.energies(batch).float())
             matched.append(pairs[0])
             others.append(pairs[1])
     total = sum(map(len, matched))
     if not total:
         return {}
-    found = summary(torch.cat(matched), {"other": torch.cat(others)}) if total > 1 else {}
-    collapse = panel(torch.cat(embeddings)) if total > 1 else {}
-    return {
-        "heldout.loss": float(torch.stack(losses).sum() / total),
-        **{name: value for name, value in found.items() if not name.startswith("energy.ladder")},
-        **{name: value for name, value in collapse.items() if isinstance(value, float)},
-    }
+    values: dict[str, float | str] = {"heldout.loss": float(torch.stack(losses).sum() / total)}
+    if total > 1:
+        found = summary(torch.cat(matched), {"other": torch.cat(others)})
+        values |= {name: value for name, value in found.items() if not name.startswith("energy.ladder")}
+        values |= panel(torch.cat(embeddings))
+    return with_compared(values, torch.cat(compared)) if total > 1 and compared else values

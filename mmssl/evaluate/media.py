@@ -1,23 +1,23 @@
 """What `mmssl evaluate` says of a model of pictures, sounds and videos, beside the same model with random weights."""
 
 from collections.abc import Callable, Iterator
-from itertools import permutations
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from einops import rearrange, repeat
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
-from mmssl.evaluate.collapse import panel
-from mmssl.evaluate.energy import histogram, of_matrix, summary
+from mmssl.evaluate.energy import histogram, of_matrix, of_same_class, summary
+from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
-from mmssl.evaluate.heldout import heldout_batches
 from mmssl.evaluate.knn import knn_accuracy
+from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.retrieval import recalls
 from mmssl.evaluate.text import caption_results
@@ -25,12 +25,10 @@ from mmssl.inputs import Inputs
 from mmssl.modalities.labelled_media import LabelledMedia
 from mmssl.modalities.media_data import MediaData, Reader
 from mmssl.objectives import Objective
-from mmssl.objectives.predictive import pooled
-from mmssl.tokens import without
 
 PAIRED = 128  # held-out samples whose energies are compared, at most
 CANDIDATES = 100  # among which the right one is looked for
-AT_ONCE = 64  # samples whose features are computed together
+GRID = 4  # a side of the pieces in which a picture is shuffled
 # whatever the weights are
 OF_THE_DATA = ("energy_histogram", "candidates", "text.floor", "copy_last.psnr", "of_the_truth", "uncertainty.futures")
 Negative = Callable[[Batch], Batch]
@@ -54,66 +52,81 @@ def shifted_sound(batch: Batch) -> Batch:
     return batch._replace(views={**batch.views, "audio": [sound.roll(sound.shape[1] // 2, 1)]})
 
 
-def prepared(
-    reader: Reader,
-    inputs: Inputs,
-    config: Config,
-    rows: int,
-    device: torch.device,
-    wanted: tuple[View, ...] = (View(),),
-    at_once: int = 16,
-    augmented: bool = False,
-) -> Iterator[Batch]:
-    """The first samples as the objective sees them; two views of a picture are always two augmentations."""
-    for batch in heldout_batches(reader, config.seed, rows, device, at_once):
-        yield inputs(batch, wanted=wanted, augmented=augmented)
+def patches_shuffled(batch: Batch) -> Batch:
+    """The same picture, its 4 x 4 pieces in an order of each sample's own.
+
+    What is left over at the right and at the bottom, where a side is no multiple of 4, stays.
+    """
+    picture = answer(batch)
+    height, width = (side // GRID * GRID for side in picture.shape[-2:])
+    cut = "b c (i h) (j w) -> b (i j) c h w"
+    pieces = rearrange(picture[..., :height, :width], cut, i=GRID, j=GRID)
+    order = batch.draw.uniform("patches_shuffled", GRID**2).argsort(1)
+    pieces = pieces.gather(
+        1, repeat(order, "b n -> b n c h w", c=pieces.shape[2], h=pieces.shape[3], w=pieces.shape[4])
+    )
+    shuffled = picture.clone()
+    shuffled[..., :height, :width] = rearrange(pieces, "b (i j) c h w -> b c (i h) (j w)", i=GRID)
+    return with_answer(batch, shuffled)
+
+
+def noise(batch: Batch) -> Batch:
+    """Gaussian noise with the mean and the deviation of each channel of the picture."""
+    picture = answer(batch)
+    drawn = batch.draw.normal("noise", *picture.shape[1:])
+    deviation, mean = torch.std_mean(picture, (2, 3), correction=0, keepdim=True)
+    return with_answer(batch, mean + deviation * drawn)
+
+
+def answer(batch: Batch) -> Float[Tensor, "B C H W"]:
+    """The picture that is y: the second view, or the only one."""
+    return batch.views["image"][:2][-1]
+
+
+def with_answer(batch: Batch, picture: Float[Tensor, "B C H W"]) -> Batch:
+    """Another picture as y."""
+    views = list(batch.views["image"])
+    views[min(1, len(views) - 1)] = picture
+    return batch._replace(views={**batch.views, "image": views})
 
 
 @torch.no_grad()
-def energy_results(part: Objective, batches: Iterator[Batch], negatives: dict[str, Negative]) -> dict[str, Any]:
-    """The `energy.*` keys: compatible pairs against the y of other samples, and against each kind of negative."""
+def energy_results(
+    part: Objective, batches: Iterator[Batch], negatives: dict[str, Negative], labels: Int[Tensor, " N"]
+) -> dict[str, Any]:
+    """The `energy.*` keys: compatible pairs against the y of other samples, against that of another sample of the same
+    class (by `labels` of all samples, -1: none), and against each kind of negative.
+    """
     part.eval()
-    matched, others = [], []
-    ladder: dict[str, list[Tensor]] = {name: [] for name in negatives}
+    matched: list[Tensor] = []
+    ladder: dict[str, list[Tensor]] = {name: [] for name in ("other", "same_class", *negatives)}
     for batch in batches:
-        own, other = of_matrix(part.energies(batch).float().cpu())
+        energies = part.energies(batch).float().cpu()
+        own, other = of_matrix(energies)
         matched.append(own)
-        others.append(other)
+        ladder["other"].append(other)
+        ladder["same_class"].append(of_same_class(energies, labels[batch.draw.index.cpu()]))
         for name, negative in negatives.items():
             ladder[name].append(part.energies(batch, negative(batch)).float().cpu().diagonal())
     if sum(map(len, matched)) < 2:
         return {}
-    compatible, incompatible = torch.cat(matched), torch.cat(others)
-    kinds = {"other": incompatible, **{name: torch.cat(values) for name, values in ladder.items()}}
-    return {**summary(compatible, kinds), "energy_histogram": histogram(compatible, incompatible)}
+    compatible = torch.cat(matched)
+    kinds = {name: found for name, parts in ladder.items() if len(found := torch.cat(parts))}
+    return {**summary(compatible, kinds), "energy_histogram": histogram(compatible, kinds["other"])}
 
 
-@torch.no_grad()
-def features(
-    encoder: nn.Module, reader: Reader, inputs: Inputs, config: Config, rows: int
-) -> dict[str, Float[Tensor, "N D"]]:
-    """The mean embedding of each sample's tokens, each modality alone; zeros where a sample lacks it."""
-    encoder.eval()
-    found: dict[str, list[Tensor]] = {name: [] for name in inputs.modalities}
-    cuts: dict[str, Any] = encoder.cuts  # type: ignore[assignment]
-    for batch in prepared(reader, inputs, config, rows, next(encoder.parameters()).device, at_once=AT_ONCE):
-        for name in inputs.modalities:
-            tokens = without(cuts[name].tokenize(batch.views[name]), batch.present(name))
-            found[name].append(pooled(encoder({name: tokens})).float().cpu())
-    return {name: torch.cat(parts) for name, parts in found.items() if parts}
+def numbered(labels: list[str]) -> Int[Tensor, " N"]:
+    """Labels as numbers, -1 where there is none."""
+    number = {name: index for index, name in enumerate(sorted({*labels} - {""}))}
+    return torch.tensor([number.get(name, -1) for name in labels], dtype=torch.long)
 
 
-def joined(parts: dict[str, Float[Tensor, "N D"]]) -> Float[Tensor, "N D_of_all"]:
-    """All modalities' features side by side."""
-    return torch.cat(list(parts.values()), dim=1)
-
-
-def collapse_results(parts: dict[str, Float[Tensor, "N D"]]) -> dict[str, Any]:
-    """The collapse panel of each modality; without a prefix that of the only one, or of all side by side."""
-    results: dict[str, Any] = dict(panel(joined(parts)))
-    for name, value in parts.items() if len(parts) > 1 else ():
-        results |= {f"{name}.{key}": found for key, found in panel(value).items()}
-    return results
+def compared_at_once(inputs: Inputs) -> int:
+    """How many samples are compared with each other: 16, and 64 pictures where their B^2 answers stay below 500 MB."""
+    if {*inputs.modalities} != {"image"}:
+        return 16
+    numbers = 3 * inputs.config.image.size**2
+    return next((count for count in (64, 32) if count**2 * numbers <= 2**27), 16)
 
 
 def labelled_results(encoder: nn.Module, inputs: Inputs, config: Config, labelled: LabelledMedia) -> dict[str, Any]:
@@ -128,15 +141,25 @@ def labelled_results(encoder: nn.Module, inputs: Inputs, config: Config, labelle
         results[f"{name}knn.accuracy"] = knn_accuracy(x, labelled.train_labels, other, labelled.test_labels)
         probe = linear_probe(x, labelled.train_labels, other, labelled.test_labels, seed=config.seed)
         results[f"{name}probe.accuracy"] = probe.accuracy
+    if config.evaluate.finetune:
+        both = (trainable_features(part, inputs, config) for part in (labelled.train, labelled.test))
+        results["finetune.accuracy"] = tuned_accuracy(
+            encoder, next(both), labelled.train_labels, next(both), labelled.test_labels,
+            seconds=config.evaluate.finetune_seconds, seed=config.seed,
+        )  # fmt: skip
     return results
 
 
 @torch.no_grad()
 def retrieval_results(part: Objective, batch: Batch, names: list[str]) -> dict[str, float]:
-    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both."""
+    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both; of pictures
+    also the other view of the same one.
+    """
     part.eval()
     results: dict[str, float] = {}
-    for x, y in permutations(names, 2):
+    for x, y in product(names, repeat=2):
+        if x == y and len(batch.views[x]) < 2:
+            continue
         both = (batch.present(x) & batch.present(y)).cpu()
         if int(both.sum()) > 1 and part.compares(x, y):
             energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
@@ -203,15 +226,17 @@ def model_results(
     objective: Objective, inputs: Inputs, config: Config, heldout: Reader, negatives: Negatives
 ) -> dict[str, Any]:
     """All that needs no labels, of one model: energies, retrieval, collapse."""
-    device = next(objective.parameters()).device
+    device, labels = next(objective.parameters()).device, numbered(heldout.labels())
+    rows, at_once = min(PAIRED, config.evaluate.documents), compared_at_once(inputs)
     results: dict[str, Any] = {}
     for name, part in {"": objective, **objective.each()}.items():
         of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
-        batches = prepared(heldout, inputs, config, min(PAIRED, config.evaluate.documents), device, part.views)
-        found = energy_results(part, batches, of_part)
+        batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)
+        found = energy_results(part, batches, of_part, labels)
         results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
+    names = list(inputs.modalities)
     for part in objective.each().values():
-        for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
-            results |= retrieval_results(part, batch, list(inputs.modalities))
-    parts = features(objective.encoder, heldout, inputs, config, config.evaluate.documents)
-    return results | (collapse_results(parts) if parts and len(next(iter(parts.values()))) > 1 else {})
+        if any(part.compares(x, y) for x, y in product(names, repeat=2)):
+            for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
+                results |= retrieval_results(part, batch, names)
+    return results | collapse_of(objective, heldout, inputs, config)

@@ -99,8 +99,14 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("uncertainty.coverage_of_the_truth", "  16 draws from the truth"),
     ("uncertainty.precision", "precision of futures"),
     ("collapse.effective_rank", "effective rank"),
+    ("collapse.compared.effective_rank", "  of what is compared"),
+    ("collapse.lidar", "  of what views share (LiDAR)"),
+    ("collapse.mean_ratio", "error of a view by the other / mean"),
+    ("collapse.alignment", "alignment of two views, 0 is equal"),
+    ("collapse.uniformity", "uniformity, -4 is spread evenly"),
     ("knn.accuracy", "kNN accuracy"),
     ("probe.accuracy", "linear probe accuracy"),
+    ("finetune.accuracy", "fine-tuning accuracy"),
 )
 FAMILIES = ("energy.ladder.", "retrieval.")  # every measure of these is shown
 
@@ -122,8 +128,10 @@ def show_media_results(results: dict[str, Any]) -> None:
             random = results.get(f"random_init.{key}")
             print(f"{name:<36}{results[key]:9.3f}   {'' if random is None else f'{random:9.3f}'}")
     for key, verdict in results.items():
-        if key.endswith("collapse.verdict") and not key.startswith("random_init."):
-            print(f"{'collapse ' + key.removesuffix('collapse.verdict').rstrip('.'):<36}{verdict:>9}")
+        part, is_verdict, what = key.partition("collapse")[0], key.endswith(".verdict"), "of what is compared"
+        if is_verdict and not key.startswith("random_init."):
+            name = f"collapse {part.rstrip('.')} {what if '.compared.' in key else ''}"
+            print(f"{' '.join(name.split()):<36}{verdict:>9}")
 
 
 def show_candidates(found: list[dict[str, Any]], *, as_json: bool) -> None:

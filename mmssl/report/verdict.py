@@ -36,7 +36,10 @@ def _collapse(evaluation: dict[str, Any]) -> Finding | None:
     if not isinstance(verdict, str):
         return None
     meaning = MEANING.get(verdict, "Not a known verdict")
-    return Finding(_state(verdict), "Collapse", verdict, f"{meaning}; effective rank {tables.number(rank)}.")
+    sentence = f"{meaning}; effective rank {tables.number(rank)}"
+    if is_finite(compared := evaluation.get("collapse.compared.effective_rank")):
+        sentence += f", {tables.number(compared)} of what the energy compares"
+    return Finding(_state(verdict), "Collapse", verdict, f"{sentence}.")
 
 
 def _collapse_of_parts(evaluation: dict[str, Any]) -> Finding | None:

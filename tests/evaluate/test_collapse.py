@@ -9,13 +9,19 @@ import torch
 
 from mmssl.errors import DataError, NumericError
 from mmssl.evaluate.collapse import (
+    alignment,
     alpha_req,
+    deviation,
     effective_rank,
     lidar,
+    mean_ratio,
     panel,
     spectrum,
     standard_deviation,
+    uniformity,
     verdict,
+    with_compared,
+    worse,
 )
 
 
@@ -74,7 +80,10 @@ def test_random_embeddings_of_fewer_samples_than_features_are_healthy():
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e4])
 def test_equal_embeddings_are_complete_collapse_without_nan(value: float):
     values = panel(torch.full((33, 8), value))
-    assert values == {"collapse.verdict": "complete", "collapse.effective_rank": 0.0, "collapse.std": 0.0}
+    assert values == {
+        "collapse.verdict": "complete", "collapse.effective_rank": 0.0, "collapse.reachable_rank": 8.0,
+        "collapse.std": 0.0,
+    }  # fmt: skip
     json.dumps(values, allow_nan=False)
 
 
@@ -187,11 +196,43 @@ def test_lidar_of_equal_embeddings_is_zero_and_of_equal_views_finite():
     assert 1 < lidar(gaussian(50, 1, 8).expand(50, 3, 8)) <= 8
 
 
+def test_deviation_is_the_standard_deviation_without_leaving_the_device():
+    embeddings = gaussian(64, 16) + 1
+    assert float(deviation(embeddings.float())) == pytest.approx(standard_deviation(embeddings), rel=1e-5)
+    assert deviation(embeddings.float()).shape == ()
+
+
 def test_panel_has_the_keys_of_evaluation_json():
-    keys = {"collapse.verdict", "collapse.effective_rank", "collapse.std", "collapse.alpha_req"}
+    keys = {f"collapse.{key}" for key in ("verdict", "effective_rank", "reachable_rank", "std", "alpha_req")}
+    of_views = {f"collapse.{key}" for key in ("lidar", "alignment", "uniformity", "mean_ratio")}
     assert panel(gaussian(50, 8)).keys() == keys
-    assert panel(gaussian(50, 8), gaussian(20, 3, 8)).keys() == keys | {"collapse.lidar"}
+    assert panel(gaussian(50, 8), gaussian(20, 3, 8)).keys() == keys | of_views
+    assert panel(gaussian(50, 8), torch.ones(20, 3, 8)).keys() == keys | of_views - {"collapse.mean_ratio"}
     json.dumps(panel(gaussian(50, 8).bfloat16()), allow_nan=False)
+
+
+def test_panel_compares_the_first_two_views():
+    views = gaussian(20, 3, 8)
+    values = panel(gaussian(50, 8), views)
+    assert values["collapse.alignment"] == alignment(views[:, 0], views[:, 1])
+    assert values["collapse.mean_ratio"] == mean_ratio(views[:, 0], views[:, 1])
+    assert values["collapse.uniformity"] == pytest.approx((uniformity(views[:, 0]) + uniformity(views[:, 1])) / 2)
+
+
+def test_the_verdict_is_the_worse_of_features_and_what_is_compared():
+    healthy, few, point = gaussian(100, 64), of_rank(4, 100), torch.ones(100, 64)
+    for features, compared, expected in (
+        (healthy, healthy, "healthy"), (healthy, few, "partial"), (healthy, point, "complete"),
+        (few, healthy, "partial"), (point, few, "complete"),
+    ):  # fmt: skip
+        values = with_compared(panel(features), compared)
+        assert values["collapse.verdict"] == expected == worse(verdict(features), verdict(compared))
+        assert values["collapse.compared.verdict"] == verdict(compared)
+        assert values["collapse.compared.effective_rank"] == effective_rank(spectrum(compared))
+        assert values["collapse.compared.std"] == standard_deviation(compared)
+        assert values["collapse.effective_rank"] == effective_rank(spectrum(features))
+    named = with_compared(panel(healthy), point, "contrast")
+    assert named["contrast.collapse.compared.verdict"] == named["collapse.verdict"] == "complete"
 
 
 def test_too_few_samples_or_values_that_are_not_finite_are_refused():

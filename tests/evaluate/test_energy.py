@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from mmssl.errors import DataError, NumericError
-from mmssl.evaluate.energy import auroc, gap, of_matrix, summary
+from mmssl.evaluate.energy import auroc, gap, of_matrix, of_same_class, summary
 
 
 def energies(*values: float) -> torch.Tensor:
@@ -113,3 +113,10 @@ def test_energies_that_are_missing_or_not_finite_are_refused_with_what_came():
 def test_energies_that_carry_a_graph_are_accepted():
     matrix = torch.eye(3).requires_grad_()
     assert auroc(*of_matrix(-matrix)) == 1.0
+
+
+def test_pairs_of_one_class_are_other_samples_with_the_same_label():
+    matrix = torch.arange(16.0).reshape(4, 4)
+    assert of_same_class(matrix, torch.tensor([2, 0, 2, 2])).tolist() == [2.0, 3.0, 8.0, 11.0, 12.0, 14.0]
+    assert of_same_class(matrix, torch.tensor([0, 1, 2, 3])).tolist() == []
+    assert of_same_class(matrix, torch.tensor([-1, -1, 0, 0])).tolist() == [11.0, 14.0]  # -1 is no label

@@ -14,6 +14,7 @@ from mmssl.evaluate.energy import auroc
 from mmssl.evaluate.heldout import heldout_batches, heldout_metrics
 from mmssl.evaluate.media import prepared
 from mmssl.objectives import Objective
+from mmssl.objectives.base import Output
 
 CPU = torch.device("cpu")
 
@@ -55,7 +56,7 @@ def test_metrics_while_training_are_those_of_the_held_out_rows(world):
     count = sum(size for _, size in losses)
     assert count == min(24, world.data.heldout.size)
     assert found["heldout.loss"] == pytest.approx(sum(loss * size for loss, size in losses) / count, rel=1e-5)
-    assert found["energy.auroc"] > 0.5
+    assert float(found["energy.auroc"]) > 0.5
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,42 @@ def test_metrics_of_pictures_are_those_of_a_loop_over_batches(pictures):
     assert found["heldout.loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert found["energy.auroc"] == auroc(torch.stack(own), torch.stack(other))
     assert found["collapse.effective_rank"] == panel(torch.cat(embeddings))["collapse.effective_rank"]
-    assert all(isinstance(value, float) for value in found.values())  # a tracker takes numbers only
+    # a tracker takes numbers only, and is not shown the verdict
+    assert {key for key, value in found.items() if not isinstance(value, float)} == {"collapse.verdict"}
+    assert not [key for key in found if "compared" in key]  # what is compared is no vector
     assert not [key for key in found if "ladder" in key]
+
+
+@pytest.fixture(scope="module")
+def contrast(tmp_path_factory):
+    """A contrast of two views of pictures, and a function that reads 12 held-out ones."""
+    method = "method={name: simclr, projector_width: 16, embedding_width: 8}"
+    config = media_config(tmp_path_factory.mktemp("contrast"), "image_pretraining", method)
+    _, data, inputs, objective = parts_of(config)
+    return objective, lambda device: prepared(data.heldout, inputs, config, 12, device, objective.views, at_once=5)
+
+
+def test_what_is_compared_is_judged_beside_the_features(contrast):
+    objective, batches = contrast
+    found = heldout_metrics(run_of(objective), batches=batches)
+    with torch.no_grad():
+        outputs = [objective(batch) for batch in batches(CPU)]
+    features, compared = (panel(torch.cat([getattr(one, name) for one in outputs])) for name in Output._fields[2:])
+    for name in ("effective_rank", "std"):
+        assert found[f"collapse.{name}"] == features[f"collapse.{name}"]
+        assert found[f"collapse.compared.{name}"] == compared[f"collapse.{name}"]
+    assert found["collapse.verdict"] == features["collapse.verdict"]
+
+
+def test_one_point_for_all_is_complete_collapse_whatever_the_features(contrast, monkeypatch):
+    objective, batches = contrast
+    forward = objective.forward
+    monkeypatch.setattr(
+        objective, "forward", lambda batch: forward(batch)._replace(compared=torch.ones(batch.draw.index.shape[0], 8))
+    )
+    found = heldout_metrics(run_of(objective), batches=batches)
+    assert found["collapse.verdict"] == found["collapse.compared.verdict"] == "complete"
+    assert float(found["collapse.std"]) > 0.05
 
 
 def test_one_sample_has_a_loss_but_no_gap_and_no_rank(pictures):

@@ -70,6 +70,13 @@ def test_retrieval_of_many_pairs_names_the_best_and_the_worst():
     assert found.title == "Retrieval R@1, mean of 12"
 
 
+def test_the_rank_of_what_is_compared_stands_beside_that_of_the_features():
+    found = verdict(collapse__verdict="complete", collapse__effective_rank=40.0, collapse__compared__effective_rank=1.2)
+    assert found.state == "bad"
+    assert found.sentence.endswith("effective rank 40, 1.2 of what the energy compares.")
+    assert "compares" not in verdict(collapse__verdict="healthy", collapse__effective_rank=40.0).sentence
+
+
 def test_collapse_of_every_modality_is_told_and_the_worst_one_judged():
     evaluation = {"collapse.verdict": "healthy", "collapse.effective_rank": 40.0}
     evaluation |= {"audio.collapse.verdict": "partial", "audio.collapse.effective_rank": 3.0}
