@@ -62,11 +62,13 @@ class MediaTask:
 
     def read(self, config: Config) -> MediaData:
         """The decoded samples of the config's sources."""
-        return prepare_media(config, Path(config.run), partial(record_bad, Path(config.run)), self.modalities)
+        found = prepare_media(config, Path(config.run), partial(record_bad, Path(config.run)), self.modalities)
+        return found.mixed()
 
     def restored(self, config: Config, found: Restored) -> tuple[Objective, Inputs, MediaData]:
         """A run's objective with the weights of its checkpoint, its inputs and its data."""
-        data = reopen_media(config, Path(config.run), self.modalities) or self.read(config)
+        there = reopen_media(config, Path(config.run), self.modalities)
+        data = self.read(config) if there is None else there.mixed()
         inputs = Inputs(config, self.modalities, data.vocabulary)
         objective = self.build(config, inputs, data.train.size)
         restore_weights(objective, found.tensors["model"])
@@ -99,6 +101,7 @@ class MediaTask:
         build = partial(self.build, config, inputs, data.train.size)
         results = evaluate_media(objective, build, inputs, config, data, labelled, self.negatives(config))
         results |= {"samples_seen": samples_seen, "seconds": seconds}
+        results["encoder.parameters"] = sum(weight.numel() for weight in objective.encoder.parameters())
         write_json(folder / "evaluation.json", results)
         self.draw(objective, inputs, config, data, labelled, folder / "pictures")
         page = write_report([folder])

@@ -28,6 +28,7 @@ from mmssl.evaluate import finite
 Verdict = Literal["healthy", "partial", "complete"]
 
 COMPLETE_STANDARD_DEVIATION = 0.05  # where isotropic embeddings have 1: the mean cosine is 0.9975
+PARTIAL_STANDARD_DEVIATION = 0.1  # of what is compared: the mean cosine is 0.99
 COMPLETE_RANK = 2.0  # all samples lie on little more than one line
 PARTIAL_RANK_RATIO = 0.1  # of the rank that B random embeddings of D features could reach, min(B - 1, D)
 COMPARED = ("verdict", "effective_rank", "reachable_rank", "std")  # what is said of compared vectors
@@ -201,10 +202,13 @@ def with_compared(values: dict[str, Any], compared: Float[Tensor, "B P"], part: 
     """A panel beside `collapse.compared.*`, the same of the vectors that the energy compares (of a part by its name).
 
     `collapse.verdict` becomes the worse of both: where all compared vectors are one point the energy is flat, whatever
-    the encoder still tells apart.
+    the encoder still tells apart. Features may lie beside a common offset, compared vectors may not: these are called
+    partial below a standard deviation of 0.1.
     """
     prefix = f"{part}.collapse.compared" if part else "collapse.compared"
     own = panel(compared)
+    if own["collapse.std"] < PARTIAL_STANDARD_DEVIATION:
+        own["collapse.verdict"] = worse(own["collapse.verdict"], "partial")
     kept = {f"{prefix}.{key}": own[f"collapse.{key}"] for key in COMPARED}
     verdict = worse(values["collapse.verdict"], own["collapse.verdict"])
     return {**values, **kept, "collapse.verdict": verdict}

@@ -1,6 +1,7 @@
 """Labelled pictures, sounds and videos to judge an encoder on, and a user's own files to look at with it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def numbered(make: Tables, folder: Path, tables: list[Path]) -> LabelledMedia:
 
 def thinned(reader: Reader, most: int) -> Reader:
     """A reader of at most `most` of the samples, at even distances."""
-    return Reader(reader.parts, reader.decoding, reader.seed, reader.run, max(1, -(-reader.size // most)))
+    return replace(reader, step=reader.step * max(1, -(-reader.size // most)))
 
 
 def with_numbers(train: Reader, test: Reader) -> LabelledMedia:

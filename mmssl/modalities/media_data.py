@@ -1,6 +1,7 @@
 """From a config's sources of pictures, sounds, videos and the built-in world to batches of decoded samples."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,10 @@ class MediaData(NamedTuple):
     missing: dict[str, int]  # modality -> training samples that lack it
     fingerprint: str
     vocabulary: Vocabulary | None  # of captions, where they are asked for
+
+    def mixed(self) -> "MediaData":
+        """The same, held-out samples in a random order: paths are in that of their classes."""
+        return self._replace(heldout=replace(self.heldout, is_mixed=True))
 
     def summary(self) -> str:
         """One line on what was read."""

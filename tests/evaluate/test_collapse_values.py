@@ -11,9 +11,11 @@ from mmssl.evaluate.collapse import (
     alignment,
     effective_rank,
     mean_ratio,
+    panel,
     spectrum,
     standard_deviation,
     uniformity,
+    with_compared,
 )
 
 
@@ -80,3 +82,12 @@ def test_mean_ratio_is_one_where_the_mean_is_as_good():
     # by hand: errors 1 and 1, around the mean 2 of (0, 4) 4 and 4
     assert mean_ratio(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [4.0]])) == pytest.approx(0.25)
     assert math.isnan(mean_ratio(x, torch.full_like(y, 0.1)))
+
+
+@pytest.mark.parametrize("offset, verdict", [(0.0, "healthy"), (15.0, "partial"), (40.0, "complete")])
+def test_compared_vectors_that_lie_near_one_point_are_a_partial_collapse(offset, verdict):
+    vectors = torch.randn(200, 16, generator=torch.Generator().manual_seed(0)) + offset
+    healthy = panel(torch.randn(200, 16, generator=torch.Generator().manual_seed(1)))
+    found = with_compared(healthy, vectors)
+    assert found["collapse.compared.verdict"] == found["collapse.verdict"] == verdict
+    assert found["collapse.compared.effective_rank"] > 14  # the rank alone does not see it

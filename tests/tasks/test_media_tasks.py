@@ -38,7 +38,7 @@ KEYS = {
     },
 }  # fmt: skip
 PICTURES = {"image_pretraining": {".png"}, "audio_pretraining": {".png", ".wav"}, "video_prediction": {".gif", ".mp4"},
-            "audio_visual": set(), "multimodal": {".gif", ".mp4"}}  # fmt: skip
+            "audio_visual": set(), "multimodal": {".gif", ".mp4", ".png"}}  # fmt: skip
 FILES = {"image_pretraining": "a.png", "audio_pretraining": "a.wav", "video_prediction": "a.mp4",
          "audio_visual": "a.mp4", "multimodal": "a.mp4"}  # fmt: skip
 
