@@ -2,6 +2,7 @@
 
 usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
        python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
+       (scripts/leaderboard.py and scripts/collapse.py collect theirs themselves)
        python scripts/tables.py write                                      writes the tables between their marks
 """
 
@@ -141,22 +142,40 @@ def table(rows: list[tuple[str, dict]], columns: Columns) -> str:
     return "\n".join(lines)
 
 
-def leaderboard(runs: dict[str, dict], columns: Columns) -> str:
+def leaderboard(runs: dict[str, dict], columns: Columns, *, described: bool = False) -> str:
     """Each method's mean over seeds with the spread (largest minus smallest) behind the sign, the random weights of the
     same encoder in brackets; † where kNN or probe does not exceed random weights by more than the spread.
     """
-    lines = [
-        "| method | " + " | ".join(name for name, _, _ in columns) + " | collapse | seeds | config |",
-        "|---|" + "---|" * (len(columns) + 3),
-    ]
+    names = [*(["what it is"] if described else []), *(name for name, _, _ in columns), "collapse", "seeds", "config"]
+    lines = ["| method | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for method in PICTURES:
         seeds = [found for name, found in runs.items() if name.rpartition("-")[0] == method]
         if seeds:
             mark = "" if all(is_better(seeds, key) for key in ("knn.accuracy", "probe.accuracy")) else " †"
             cells = [over_seeds(seeds, key, shape) for _, key, shape in columns]
             verdicts = "/".join(sorted({found["collapse.verdict"] for found in seeds}))
-            said = [*cells, verdicts, str(len(seeds)), f"`{seeds[0]['config']}`"]
-            lines.append(f"| `{method}`{mark} | " + " | ".join(said) + " |")
+            words = [said(method)] if described else []
+            row = [*words, *cells, verdicts, str(len(seeds)), f"`{seeds[0]['config']}`"]
+            lines.append(f"| `{method}`{mark} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def switched_off(results: dict[str, dict]) -> str:
+    """What each method's embeddings are with the mechanism that prevents collapse, and without it."""
+    lines = [
+        "| method | switched off | verdict | rank | rank compared | deviation compared | energy AUROC | kNN |",
+        "|---|" + "---|" * 7,
+    ]
+    for method in (method for method in PICTURES if method in results):
+        found = results[method]
+        cells = [f"{found['on']['collapse.verdict']} -> **{found['off']['collapse.verdict']}**"]
+        for key, shape in (
+            ("collapse.effective_rank", "{:.1f}"), ("collapse.compared.effective_rank", "{:.1f}"),
+            ("collapse.compared.std", "{:.2f}"), ("energy.auroc", "{:.3f}"), ("knn.accuracy", "{:.0%}"),
+        ):  # fmt: skip
+            on, off, random = (shape.format(found[side][key]) for side in ("on", "off", "random_init"))
+            cells.append(f"{on} -> {off} ({random})")
+        lines.append(f"| `{method}` | {found['without']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -188,10 +207,11 @@ def tables() -> dict[str, str]:
     for kind in SETS:
         rows = [(name, first.get(f"{name}-{kind}", {})) for name in others]
         found[kind] = table([row for row in rows if row[1]], VIEWS)
-        found[f"{kind}_short"] = table([row for row in rows if row[1]], SHORT)
+        found[f"{kind}_short"] = table([row for row in rows if row[1] and row[0] not in PICTURES], SHORT)
     images = recorded("images")
     found["leaderboard"] = leaderboard(images, LEADERBOARD)
-    found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3])
+    found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3], described=True)
+    found["collapse"] = switched_off(recorded("collapse"))
     return found
 
 
@@ -204,7 +224,13 @@ def marked(text: str, found: dict[str, str]) -> str:
     return text
 
 
-PAGES = (ROOT / "README.md", RESULTS / "masked_language.md", RESULTS / "first_way.md", RESULTS / "images.md")
+PAGES = (
+    ROOT / "README.md",
+    RESULTS / "masked_language.md",
+    RESULTS / "first_way.md",
+    RESULTS / "images.md",
+    RESULTS / "collapse.md",
+)
 
 
 def write() -> None:

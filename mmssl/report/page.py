@@ -214,9 +214,10 @@ def _panel(record: Record, key: str, title: str, size: tuple[int, int]) -> Panel
 
 
 def _more_collapse(record: Record) -> list[Panel]:
-    """What else of the collapse panel was logged while training."""
+    """What else of the collapse panel was logged while training, but for what never changes."""
     keys = dict.fromkeys(key for line in record.metrics for key in line if key.startswith("collapse."))
-    drawn = [key for key in keys if key not in ("collapse.effective_rank", "collapse.std") and record.series(key)[0]]
+    shown = ("collapse.effective_rank", "collapse.std", "collapse.reachable_rank", "collapse.compared.reachable_rank")
+    drawn = [key for key in keys if key not in shown and record.series(key)[0]]
     return [_panel(record, key, measure(key).name, SMALL) for key in sorted(drawn, key=lambda key: measure(key).order)]
 
 

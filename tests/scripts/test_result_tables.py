@@ -25,7 +25,8 @@ def test_the_pages_hold_the_tables_as_they_would_be_written_now():
     for page in tables.PAGES:
         assert tables.marked(page.read_text(), found) == page.read_text()
     readme = (ROOT / "README.md").read_text()
-    assert all(f"<!-- {mark} -->" in readme for mark in ("words", "savanna_short", "folder_short"))
+    marks = ("words", "savanna_short", "folder_short", "leaderboard_short")
+    assert all(f"<!-- {mark} -->" in readme for mark in marks)
 
 
 def test_every_method_has_a_row_with_measured_figures():
@@ -34,7 +35,9 @@ def test_every_method_has_a_row_with_measured_figures():
         kind: {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
         for kind, table in found.items()
     }
-    assert {*rows["words"], *rows["savanna"]} == set(METHODS)
+    assert {*rows["words"], *rows["savanna"], *rows["leaderboard"]} == set(METHODS)
+    assert set(rows["leaderboard"]) == set(rows["leaderboard_short"]) == set(script().PICTURES)
+    assert set(rows["collapse"]) == set(script().PICTURES) - {"clusterfit", "mae", "ijepa"}
     assert all(any(letter.isdigit() for letter in row.split("|", 3)[3]) for of in rows.values() for row in of.values())
 
 
