@@ -14,6 +14,7 @@ from mmssl.models.target import Copy
 from mmssl.objectives import Objective
 from mmssl.optimizer import optimizer
 from mmssl.random import Draw
+from mmssl.sharding import local
 
 
 def footprint(objective: Objective, config: Config, processes: int, batch: Batch) -> list[str]:
@@ -73,7 +74,7 @@ def activations(objective: Objective, batch: Batch) -> int:
 
 def kept_bytes(objective: Objective, batch: Batch) -> int:
     """Bytes that a forward keeps for the backward, weights and buffers excepted."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*objective.parameters(), *objective.buffers()]}
+    own = {local(tensor).untyped_storage().data_ptr() for tensor in [*objective.parameters(), *objective.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}  # by address: many tensors may share one
 
     def note(tensor: Tensor) -> Tensor:
@@ -137,8 +138,8 @@ def count(weights: Iterable[Tensor]) -> int:
 
 
 def nbytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of all of them."""
-    return sum(tensor.nbytes for tensor in tensors)
+    """Bytes of all of them, of what processes share those of this one."""
+    return sum(local(tensor).nbytes for tensor in tensors)
 
 
 def amount(size: int) -> str:

@@ -26,7 +26,7 @@ from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
 from mmssl.models.export import export_encoder
 from mmssl.objectives import Objective
-from mmssl.pretraining import pretrain
+from mmssl.pretraining import pretrain, trained
 from mmssl.random import Draw
 from mmssl.report import write_report
 from mmssl.report.completions import draw_completions
@@ -90,6 +90,7 @@ class MediaTask:
                 prepare=partial(inputs.stream, wanted=objective.views), plain=inputs,
             )  # fmt: skip
             if accelerator.is_main_process:
+                objective = trained(run, partial(self.build, config, inputs, data.train.size))
                 self.finish(objective, inputs, config, data, run.samples_seen, run.seconds)
 
     def finish(

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmssl.sharding import shared_like
+
 
 class LARS(torch.optim.Optimizer):
     """SGD with momentum whose step is scaled for each weight (You et al. 2017, arXiv:1708.03888, algorithm 1).
@@ -71,5 +73,5 @@ def set_state(optimizer: torch.optim.Optimizer, names: dict[int, str], tensors: 
         # by their order in memory, so a moment must lie as its weight does
         placed = value.to(weight.device)
         optimizer.state[weight][slot] = (
-            torch.empty_like(weight).copy_(placed) if value.shape == weight.shape else placed
+            torch.empty_like(weight).copy_(shared_like(placed, weight)) if value.shape == weight.shape else placed
         )

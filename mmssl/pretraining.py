@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mmssl.batch import Batch
+from mmssl.checkpoint import restore
 from mmssl.config import Config
 from mmssl.distributed import processes, rank
 from mmssl.evaluate.heldout import Read
@@ -18,7 +19,8 @@ from mmssl.models.recompute import recompute
 from mmssl.objectives import Objective
 from mmssl.order import Order, batches
 from mmssl.random import Draw
-from mmssl.train import Accelerator, Run, start, train
+from mmssl.sharding import is_sharded
+from mmssl.train import Accelerator, Run, restore_weights, start, train
 
 Prepare = Callable[[Iterator[Batch], torch.device], Iterator[Batch]]
 Plain = Callable[[Batch], Batch]
@@ -69,7 +71,7 @@ def pretrain(
     order = Order(data.sizes, config.seed, config.data.exponent)
     read = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
     stream = prepare(read, accelerator.device)
-    if accelerator.is_main_process:
+    if accelerator.is_main_process or is_sharded(objective):
         stream = measured(run, stream)
     train(
         run, stream, until=config.train.steps, evaluations=[evaluation],
@@ -78,12 +80,25 @@ def pretrain(
     return run
 
 
+def trained(run: Run, build: Callable[[], Objective]) -> Objective:
+    """The objective of a finished run for a process that goes on alone: where others hold a share of it, one built
+    anew with the weights of the last checkpoint.
+    """
+    if not is_sharded(run.objective):
+        return run.objective
+    found, objective = restore(run.folder), build()
+    assert found is not None
+    restore_weights(objective, found.tensors["model"])
+    return objective.to(run.accelerator.device)
+
+
 def measured(run: Run, stream: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches, after lines on the memory that each process will take."""
     batch = next(stream)
     with run.accelerator.autocast():
         lines = footprint(run.objective, run.config, run.accelerator.num_processes, batch.to(run.accelerator.device))
-    print("\n".join(lines), flush=True)
+    if run.accelerator.is_main_process:
+        print("\n".join(lines), flush=True)
     return chain([batch], stream)
 
 

@@ -18,7 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
 from mmssl.batch import Batch
-from mmssl.checkpoint import check_compatible, fault, restore, save
+from mmssl.checkpoint import Restored, check_compatible, fault, restore, save
 from mmssl.config import Config, hash_of
 from mmssl.distributed import largest, wait
 from mmssl.errors import CheckpointError, NumericError, Preempted
@@ -29,6 +29,7 @@ from mmssl.optimizer import optimizer, set_state, state_of
 from mmssl.order import Slots
 from mmssl.random import hashed
 from mmssl.schedule import scale
+from mmssl.sharding import collected, local, shard, whole
 
 
 @dataclass
@@ -100,15 +101,25 @@ def start(
     objective: Objective, config: Config, accelerator: Accelerator, *, data: str = "", tokens_per_sample: float = 0.0
 ) -> Run:
     """Place the objective, make its optimizer, and go on from the run folder's newest checkpoint if there is one."""
-    names = {id(weight): name for name, weight in objective.named_parameters()}
     objective.to(accelerator.device)
+    found = newest(Path(config.run), data)
+    if found is not None:
+        restore_weights(objective, found.tensors["model"])
+    is_shared = config.train.sharding == "full"
+    if is_shared:
+        shard(objective)
+    names = {id(weight): name for name, weight in objective.named_parameters()}
     made = optimizer(objective, config.train)
     run = Run(
         objective, made, accelerator, config, objective, data, parameters=names, tokens_per_sample=tokens_per_sample
     )
     run.slots.size()  # refuses a batch that cannot be split
-    load(run)
-    run.model, run.optimizer = accelerator.prepare(objective, made)
+    if found is not None:
+        set_state(made, names, found.tensors["optimizer"])
+        run.step, run.samples_seen, run.seconds = found.step, found.state["samples_seen"], found.state["seconds"]
+    # what is shared already is not wrapped for DDP: `evaluation_mode` is the precision alone
+    run.model = accelerator.prepare_model(objective, evaluation_mode=is_shared)
+    run.optimizer = accelerator.prepare_optimizer(made)
     return run
 
 
@@ -118,21 +129,15 @@ def tensors_of(objective: Objective) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in named}
 
 
-def load(run: Run) -> None:
-    """Put the newest intact checkpoint into the run; CheckpointError where it belongs to another model or other
-    data.
-    """
-    found = restore(run.folder)
-    if found is None:
-        return
-    if found.state["data"] != run.data:
+def newest(folder: Path, data: str) -> Restored | None:
+    """The newest intact checkpoint of a run folder; CheckpointError where it was trained on other data."""
+    found = restore(folder)
+    if found is not None and found.state["data"] != data:
         raise CheckpointError(
-            f"{found.path}: the data changed since ({found.state['data']} -> {run.data}); "
+            f"{found.path}: the data changed since ({found.state['data']} -> {data}); "
             "expected the same samples: bring them back, or start in another run folder"
         )
-    restore_weights(run.objective, found.tensors["model"])
-    set_state(run.optimizer, run.parameters, found.tensors["optimizer"])
-    run.step, run.samples_seen, run.seconds = found.step, found.state["samples_seen"], found.state["seconds"]
+    return found
 
 
 @torch.no_grad()
@@ -145,10 +150,12 @@ def restore_weights(objective: Objective, tensors: dict[str, Tensor]) -> None:
 
 
 def store(run: Run) -> None:
-    """Write a checkpoint (main process) while the others wait."""
+    """Write a checkpoint (main process) while the others wait; it is the same whoever held the weights."""
+    inner = getattr(run.optimizer, "optimizer", run.optimizer)
+    tensors = {
+        "model": collected(tensors_of(run.objective)), "optimizer": collected(state_of(inner, run.parameters)),
+    }  # fmt: skip
     if run.accelerator.is_main_process:
-        inner = getattr(run.optimizer, "optimizer", run.optimizer)
-        tensors = {"model": tensors_of(run.objective), "optimizer": state_of(inner, run.parameters)}
         state = {
             "samples_seen": run.samples_seen, "seconds": run.seconds, "data": run.data, "config": hash_of(run.config),
             "processes": run.accelerator.num_processes,
@@ -183,7 +190,7 @@ def train(
             run_seconds = before + time.monotonic() - began
             bad, stopping, run_seconds = largest(float(not finite), float(stop.asked), run_seconds)
             if bad:
-                if all(bool(torch.isfinite(weight).all()) for weight in run.objective.parameters()):
+                if is_finite(run.objective):
                     store(run)  # else the last step itself overflowed: the checkpoint before it is the good one
                 raise NumericError(not_finite(run, values))
             run.optimizer.step()
@@ -234,7 +241,7 @@ def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, T
     norm = accelerator.clip_grad_norm_(run.model.parameters(), config.gradient_clip)
     assert isinstance(norm, Tensor)
     loss = torch.stack([*total.values()]).sum()
-    return {**total, "loss": loss, "gradient_norm": norm.detach(), **spread}
+    return {**total, "loss": loss, "gradient_norm": whole(norm.detach()), **spread}
 
 
 def log_line(run: Run, means: Means, steps: int, seconds: float) -> dict[str, Any]:
@@ -245,6 +252,12 @@ def log_line(run: Run, means: Means, steps: int, seconds: float) -> dict[str, An
         "learning_rate": run.optimizer.param_groups[0]["lr"], "samples_per_second": rate,
         "tokens_per_second": rate * run.tokens_per_sample, "peak_memory_bytes": peak_memory_bytes(),
     }  # fmt: skip
+
+
+def is_finite(objective: Objective) -> bool:
+    """Whether all weights are, on all processes."""
+    is_fine = all(bool(torch.isfinite(local(weight)).all()) for weight in objective.parameters())
+    return not largest(float(not is_fine))[0]
 
 
 def not_finite(run: Run, values: dict[str, Tensor]) -> str:

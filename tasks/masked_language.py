@@ -20,7 +20,7 @@ from mmssl.modalities.text_data import TextData, prepare, reopen
 from mmssl.models import ENCODERS
 from mmssl.models.encoder import longest
 from mmssl.objectives import Objective
-from mmssl.pretraining import pretrain
+from mmssl.pretraining import pretrain, trained
 from mmssl.report import write_report
 from mmssl.report.terminal import completions, show_candidates, show_completions, show_results, show_words
 from mmssl.runs import open_folder, record_bad, write_json
@@ -68,6 +68,7 @@ def main(config: Config, *, changed: tuple[str, ...] = ()) -> None:
             evaluation=partial(heldout_metrics, batches=heldout),
         )  # fmt: skip
         if accelerator.is_main_process:
+            objective = trained(run, partial(build, config, data.vocabulary))
             finish(objective, config, data, run.samples_seen, run.seconds)
 
 

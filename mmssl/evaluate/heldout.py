@@ -13,6 +13,7 @@ from mmssl.evaluate.collapse import panel, with_compared
 from mmssl.evaluate.energy import of_matrix, summary
 from mmssl.objectives import Objective
 from mmssl.random import Draw
+from mmssl.sharding import is_sharded
 
 ROWS_AT_ONCE = 16
 
@@ -42,10 +43,12 @@ def batch_of(read: Read, seed: int, index: np.ndarray, device: torch.device) -> 
 
 
 def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batch]]) -> dict[str, float | str]:
-    """Held-out loss, energy gap and collapse while training; the main process computes, for all."""
-    if not run.accelerator.is_main_process:
-        return {}
+    """Held-out loss, energy gap and collapse while training; the main process computes, for all, or all do, alike,
+    where they share the weights.
+    """
     objective: Objective = run.objective
+    if not (run.accelerator.is_main_process or is_sharded(objective)):
+        return {}
     objective.eval()
     losses, embeddings, compared, matched, others = [], [], [], [], []
     with alone(), torch.no_grad(), run.accelerator.autocast():

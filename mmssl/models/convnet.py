@@ -50,13 +50,16 @@ class ConvolutionalEncoder(nn.Module):
         return {"image": Tokens(found, Place(position, document, tuple(grid)))}
 
     def blocks(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D Y X"]:
-        """The residual blocks of all stages, one after the other."""
+        """All residual blocks, one after the other."""
         recomputes = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
-        stages: Any = self.stock.encoder.stages
-        for stage in stages:
-            for block in stage.layers:
-                x = self._gradient_checkpointing_func(block, x) if recomputes else block(x)
+        for block in self.residual_blocks():
+            x = self._gradient_checkpointing_func(block, x) if recomputes else block(x)
         return x
+
+    def residual_blocks(self) -> list[nn.Module]:
+        """Those of all stages, in order."""
+        stages: Any = self.stock.encoder.stages
+        return [block for stage in stages for block in stage.layers]
 
 
 def picture_cut(name: str, modalities: dict[str, Any], widths: list[int], depths: list[int]) -> Cut:
