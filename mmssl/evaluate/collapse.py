@@ -10,7 +10,8 @@ What the thresholds mean, of B samples of D features:
   embeddings of a tenth of the dimensions have, or eigenvalues n^-3.0 of 128 dimensions (n^-2.2 of 1024).
 - An effective rank below 2 is less than that of two equal directions: one line, with something around it.
 - The squared standard deviation is at most 1 - the mean cosine over pairs, equal to it where all features vary alike.
-  At 0.05 the mean cosine is 0.9975: a softmax over cosines at temperature 0.1 is then flat within e^0.025.
+  At 0.05 the mean cosine is 0.9975: a softmax over cosines at temperature 0.1 is then flat within e^0.025; at 0.2
+  it is 0.96, and the softmax flat within e^0.4 = 1.5.
 """
 
 from math import inf, isfinite, nan
@@ -28,7 +29,7 @@ from mmssl.evaluate import finite
 Verdict = Literal["healthy", "partial", "complete"]
 
 COMPLETE_STANDARD_DEVIATION = 0.05  # where isotropic embeddings have 1: the mean cosine is 0.9975
-PARTIAL_STANDARD_DEVIATION = 0.1  # of what is compared: the mean cosine is 0.99
+PARTIAL_STANDARD_DEVIATION = 0.2  # of what is compared: the mean cosine is 0.96
 COMPLETE_RANK = 2.0  # all samples lie on little more than one line
 PARTIAL_RANK_RATIO = 0.1  # of the rank that B random embeddings of D features could reach, min(B - 1, D)
 COMPARED = ("verdict", "effective_rank", "reachable_rank", "std")  # what is said of compared vectors
@@ -203,7 +204,7 @@ def with_compared(values: dict[str, Any], compared: Float[Tensor, "B P"], part: 
 
     `collapse.verdict` becomes the worse of both: where all compared vectors are one point the energy is flat, whatever
     the encoder still tells apart. Features may lie beside a common offset, compared vectors may not: these are called
-    partial below a standard deviation of 0.1.
+    partial below a standard deviation of 0.2.
     """
     prefix = f"{part}.collapse.compared" if part else "collapse.compared"
     own = panel(compared)

@@ -25,7 +25,7 @@ def verdicts(method: str) -> tuple[str, str]:
     """(with the mechanism, without it)."""
     case = script().CASES[method]
     return tuple(
-        script().measured(script().trained(method, {**case.options, **off}))["collapse.verdict"]
+        script().measured(script().trained(method, {**case.options, **off}, case.rate))["collapse.verdict"]
         for off in ({}, case.off)
     )
 
