@@ -3,8 +3,8 @@
 usage: python scripts/collapse.py [METHOD ...]     trains each on and off, writes docs/results/collapse.json
 
 200 steps of 32 pictures of the built-in world (16 pixels, 256 of them, 128 held out), a ResNet of two blocks, AdamW at
-1e-2 (SimSiam, Barlow Twins, VICReg: 3e-3; DINO: 1e-3) after 20 steps of warm-up, seed 0. `python scripts/tables.py write`
-makes the table of docs/results/collapse.md.
+1e-2 (SimSiam, Barlow Twins, VICReg: 3e-3; DINO: 1e-3) after 20 steps of warm-up, seed 0. Then
+`python scripts/tables.py write` makes the table of docs/results/collapse.md.
 """
 
 import json
