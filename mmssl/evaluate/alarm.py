@@ -1,6 +1,7 @@
 """Whether embeddings collapse while a model is trained, told from the lines of its log."""
 
 import sys
+from math import inf
 from typing import Any
 
 import torch
@@ -8,10 +9,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmssl.distributed import largest
-from mmssl.evaluate.collapse import COMPLETE_STANDARD_DEVIATION, Verdict, deviation, worse
+from mmssl.evaluate.collapse import (
+    COMPLETE_RANK,
+    COMPLETE_STANDARD_DEVIATION,
+    PARTIAL_RANK_RATIO,
+    Verdict,
+    deviation,
+    worse,
+)
 from mmssl.objectives.base import Output
 
 READING = "collapse.batch_std"
+LEAST_RANK = 8  # that held-out samples can reach, for their verdict to be believed
 LOW_READINGS = 3  # one after the other, that are believed without a held-out evaluation
 REMEDY = "try a lower train.learning_rate, a larger train.batch_size, or more weight on what keeps embeddings apart"
 
@@ -46,11 +55,12 @@ class Alarm:
 
         It ends, where that is wanted, at a held-out verdict of complete collapse or at the third low reading in turn.
         """
-        self.measured = line.get("collapse.verdict", self.measured)
         if READING in line:
             is_low = line[READING] < min(COMPLETE_STANDARD_DEVIATION, self.first / 4)
             self.num_low = self.num_low + 1 if is_low else 0
             self.first = self.first or line[READING]
+        if "collapse.verdict" in line:
+            self.measured = "healthy" if self.is_doubtful(line) else line["collapse.verdict"]
 
         verdict = worse(self.measured, "complete" if self.num_low else "healthy")
         is_news, self.said = verdict not in (self.said, "healthy"), verdict
@@ -60,6 +70,15 @@ class Alarm:
             print(f"warning: step {step}: {self.sentence}", file=sys.stderr, flush=True)
         is_over = self.measured == "complete" or self.num_low >= LOW_READINGS
         return self.stops and bool(largest(float(is_over))[0])
+
+    def is_doubtful(self, line: dict[str, Any]) -> bool:
+        """Whether a held-out verdict says too little: of few samples, or of features that only lie near each other, as
+        before the training.
+        """
+        rank, reachable = line.get("collapse.effective_rank", 0.0), line.get("collapse.reachable_rank", inf)
+        has_rank = rank >= max(COMPLETE_RANK, PARTIAL_RANK_RATIO * reachable)
+        is_as_before = line.get(READING, 0.0) > self.first / 2 and "collapse.compared.std" not in line
+        return reachable < LEAST_RANK or (has_rank and is_as_before)
 
 
 def evidence(line: dict[str, Any]) -> list[str]:

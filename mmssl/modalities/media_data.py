@@ -11,7 +11,7 @@ from mmssl.modalities.bad_sample import Report, unreported
 from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replaced
 from mmssl.modalities.media_files import MediaFile, split_files
 from mmssl.modalities.media_reader import Reader
-from mmssl.modalities.media_samples import decoding_of, samples_at, table_of, vocabulary_at, world_table
+from mmssl.modalities.media_samples import FileSamples, decoding_of, samples_at, table_of, vocabulary_at, world_table
 from mmssl.modalities.picture_tables import all_files
 from mmssl.modalities.text import Vocabulary
 from mmssl.random import hashed
@@ -30,8 +30,11 @@ class MediaData(NamedTuple):
     vocabulary: Vocabulary | None  # of captions, where they are asked for
 
     def mixed(self) -> "MediaData":
-        """The same, held-out samples in a random order: paths are in that of their classes."""
-        return self._replace(heldout=replace(self.heldout, is_mixed=True))
+        """The same, held-out samples of files in a random order: paths are in that of their classes. Those of the
+        built-in world are in none, and their numbers say what they show.
+        """
+        is_file = [isinstance(samples_at(part.table), FileSamples) for part in self.heldout.parts]
+        return self._replace(heldout=replace(self.heldout, is_mixed=all(is_file)))
 
     def summary(self) -> str:
         """One line on what was read."""

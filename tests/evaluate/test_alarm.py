@@ -87,3 +87,14 @@ def test_all_processes_decide_as_the_one_that_measured(capsys, monkeypatch):
     monkeypatch.setattr(module, "largest", lambda *values: [1.0])
     assert alarm(is_main=False).hear(1, {})
     assert not alarm(stops=False).hear(1, {})
+
+
+def test_few_samples_and_features_that_were_near_each_other_before_raise_no_alarm(capsys):
+    few = with_compared(panel(gaussian(4, 64)), gaussian(4, 8)) | {"collapse.verdict": "complete"}
+    assert heard(alarm(), capsys, few) == [(False, "")]
+    near = panel(gaussian(64, 64) + 30)
+    assert near["collapse.verdict"] == "complete"
+    assert [bool(said) for _, said in heard(alarm(), capsys, *readings(0.03), near | readings(0.03)[0])] == [False] * 2
+    # the control: once they were apart
+    fell = heard(alarm(), capsys, *readings(0.9), near | readings(0.03)[0])
+    assert [bool(said) for _, said in fell] == [False, True]

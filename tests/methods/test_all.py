@@ -27,7 +27,11 @@ STEPS = 50
 FALLS = {"simclr": 0.9, "barlow_twins": 0.75}
 # their queue begins with random keys, and soon holds those of the very samples; DINO's teacher becomes surer
 RISING = ("moco", "moco_v2", "dino")
-APART = ("npid", "moco")  # a linear projection of random features tells the patterns apart before any training
+APART = (
+    "siamese",
+    "npid",
+    "moco",
+)  # a linear projection of random features tells the patterns apart before any training
 LATENT = ("frame_prediction_latent", "multimodal")  # a step draws z, energies take the posterior's mean
 MANY_PAIRS = ("byol", "simsiam", "moco_v3", "swav", "seer", "dino", "lejepa")  # both ways, or more than two views
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa")]

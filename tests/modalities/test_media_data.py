@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from making_media import picture, sound, tone, video
-from media_runs import media_config
 
 from mmssl import savanna
 from mmssl.config import Config, load_config
@@ -341,15 +340,18 @@ def test_a_users_files_are_read_like_samples(tmp_path, mixed):
             read_inputs([str(tmp_path / name)], config, ("image",))
 
 
-def test_mixed_held_out_samples_are_the_same_in_another_order(tmp_path):
-    config = media_config(tmp_path, "image_pretraining", "data.samples=60")
-    data = prepare_media(config, tmp_path / "run", [].append, ("image",))
-    mixed = data.mixed().heldout
-    assert sorted(mixed.order) == list(range(30))
-    assert mixed.order.tolist() != list(range(30))
+def test_mixed_held_out_samples_are_the_same_in_another_order(tmp_path, pictures):
+    data, _ = prepared(config_of(tmp_path, f"data.source={pictures}", "data.heldout=0.6"), "image")
+    mixed, count = data.mixed().heldout, data.heldout.size
+    assert sorted(mixed.order) == list(range(count))
+    assert mixed.order.tolist() != list(range(count))
     assert mixed.paths() == [data.heldout.paths()[place] for place in mixed.order]
     assert mixed.labels() == [data.heldout.labels()[place] for place in mixed.order]
-    some = np.array([3, 0, 7])
+    some = np.array([2, 0, 1])
     assert torch.equal(mixed(some)["image"][0], data.heldout(mixed.order[some])["image"][0])
-    again = data.mixed().heldout
-    assert again.order.tolist() == mixed.order.tolist()
+    assert data.mixed().heldout.order.tolist() == mixed.order.tolist()
+
+
+def test_samples_of_the_built_in_world_keep_their_numbers(tmp_path):
+    data, _ = prepared(config_of(tmp_path, "data.source=savanna"), "image")
+    assert data.mixed().heldout.order.tolist() == list(range(data.heldout.size))

@@ -145,7 +145,8 @@ def test_predict_fills_in_a_users_files(finished, files, tmp_path, capsys):
         return
     assert code == 0
     written = capsys.readouterr().out.split()
-    assert {Path(path).suffix for path in written} == PICTURES[task]
+    # of pictures alone the page also shows what is near to what
+    assert {Path(path).suffix for path in written} == PICTURES[task] - ({".png"} if task == "multimodal" else set())
     assert all(Path(path).stat().st_size > 0 for path in written)
     assert {Path(path).parent for path in written} == {tmp_path / "out"}
 
