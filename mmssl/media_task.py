@@ -189,7 +189,6 @@ class MediaTask:
         """`mmssl export RUN DIR`."""
         objective, _, _ = self.restored(config, found)
         export_encoder(objective.encoder, folder)
-        print(f"exported to {folder}: AutoModel.from_pretrained({str(folder)!r})")
 
     def preview(self, config: Config, *, out: Path | None) -> None:
         """`mmssl data CONFIG`: the first samples as the model will see them."""

@@ -13,12 +13,11 @@ from mmssl.batch import Batch
 from mmssl.checkpoint import restore
 from mmssl.config import Config
 from mmssl.distributed import processes, rank
-from mmssl.evaluate.heldout import Read
+from mmssl.evaluate.heldout import Read, batch_of
 from mmssl.footprint import footprint
 from mmssl.models.recompute import recompute
 from mmssl.objectives import Objective
 from mmssl.order import Order, batches
-from mmssl.random import Draw
 from mmssl.sharding import is_sharded
 from mmssl.train import Accelerator, Run, restore_weights, start, train
 
@@ -119,5 +118,4 @@ def share_of_all(run: Run, read: Read, plain: Plain) -> Iterator[Batch]:
     for first in range(rank() * each, (rank() + 1) * each, AT_ONCE):
         end = min(first + AT_ONCE, (rank() + 1) * each)
         index = np.arange(first, end).clip(max=read.size - 1)
-        draw = Draw(run.config.seed, torch.zeros(len(index), dtype=torch.long), torch.from_numpy(index))
-        yield plain(Batch(read(index), draw).to(run.accelerator.device))
+        yield plain(batch_of(read, run.config.seed, index, run.accelerator.device))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from raw_folders import one_line
 from running import call, finished_run, metrics, same, training_only, write_config
 from safetensors.torch import load_file, save_file
 
@@ -47,15 +48,6 @@ def texts(folder: Path) -> Path:
     lines = (f"the {NAMES[i % 8]} chases the {NAMES[i // 8 % 8]} near tree {i}" for i in range(300))
     (folder / "good.txt").write_text("\n".join(lines))
     return folder
-
-
-def one_line(end: tuple[int, list[str]], code: int, *parts: str) -> None:
-    """The exit code, and exactly one line on stderr, which holds the parts."""
-    assert end[0] == code, end[1]
-    assert len(end[1]) == 1
-    assert end[1][0].startswith("mmssl: ")
-    for part in parts:
-        assert part in end[1][0]
 
 
 def test_a_missing_folder(pretrain, tmp_path):

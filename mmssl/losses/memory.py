@@ -1,7 +1,7 @@
 """Contrast with a memory: a sample lies nearer to what is remembered of it than to what is remembered of all others."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -63,8 +63,7 @@ class MemoryContrast(Criterion):
         contrast = self.negative_weight * log_sum - similarity
         proximal = self.proximal_weight * (query.value - own).square().sum(-1)
         if self.training:
-            # as float64, which holds every index exactly
-            self.newcomers.append((key.gathered(), gather(index.double()).long()))
+            self.newcomers.append((key.gathered(), gather(index)))
         weight = query.value.new_tensor(self.weights)[:, None] * query.present
         return {
             "contrast": (weight * contrast).sum(0).mean(),
@@ -78,8 +77,7 @@ class MemoryContrast(Criterion):
         value = torch.cat([(keys.value * keys.present[..., None]).sum(0) for keys, _ in self.newcomers])
         seen = torch.cat([keys.present.any(0) for keys, _ in self.newcomers])
         value, index = value[seen], torch.cat([index for _, index in self.newcomers])[seen]
-        # two for one entry would be written in no order: the last one counts
-        is_last = ~(index[:, None] == index[None]).triu(1).any(1)
+        is_last = last_of_each(index)
         value, index = normalize(value[is_last], dim=-1), index[is_last]
         moved = self.momentum * self.memory[index] + (1 - self.momentum) * value
         self.memory[index] = normalize(moved, dim=-1)
@@ -91,3 +89,8 @@ def outside(query: Views, key: Views) -> Float[Tensor, "V B D"]:
     pair = pairs(query, key)
     mean = normalize((pair[..., None] * key.value[None]).sum(1), dim=-1)
     return torch.where(pair.any(1)[..., None], mean, query.value.detach())
+
+
+def last_of_each(index: Int[Tensor, " B"]) -> Bool[Tensor, " B"]:
+    """Which entries come last among equal ones: two for one place would be written in no order."""
+    return ~(index[:, None] == index[None]).triu(1).any(1)

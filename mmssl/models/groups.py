@@ -6,12 +6,13 @@ checkpoint. S is the number of groupings of the same samples, K that of clusters
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl.distributed import gather, share
 from mmssl.kmeans import kmeans, nearest
+from mmssl.losses.memory import last_of_each
 from mmssl.random import hashed
 
 EPSILON = 1e-5  # relative to the largest variance: a direction below it is not magnified
@@ -196,9 +197,3 @@ class RememberedGroups(Groups):
             last = last_of_each(index)
             self.memory[:, index[last]] = seen[:, last]
         self.noted.clear()
-
-
-def last_of_each(index: Int[Tensor, " B"]) -> Bool[Tensor, " B"]:
-    """Which entries come last among equal ones, so that writing them has one outcome."""
-    later = torch.ones(len(index), len(index), dtype=torch.bool, device=index.device).triu(1)
-    return ~((index[:, None] == index[None]) & later).any(1)

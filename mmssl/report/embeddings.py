@@ -4,7 +4,6 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmssl.config import Config
-from mmssl.evaluate.media import features
+from mmssl.evaluate.media_features import features
 from mmssl.inputs import Inputs
+from mmssl.modalities.labelled_media import thinned
 from mmssl.modalities.media_reader import Reader
 from mmssl.report.figures import GREY, RULE, THEME, VERMILLION, shortened, style
 from mmssl.report.pictures import LEAST, Line, save_png, sheet, shrunk
@@ -46,7 +46,7 @@ class Embedded(NamedTuple):
 
 def embedded(encoder: nn.Module, reader: Reader, inputs: Inputs, config: Config) -> Embedded:
     """At most SAMPLES pictures of a reader, at even distances, without those that are missing."""
-    some = replace(reader, step=reader.step * max(1, -(-reader.size // SAMPLES)))
+    some = thinned(reader, SAMPLES)
     found = features(encoder, some, inputs.only("image"), config, some.size).get("image", torch.zeros(0, 1))
     views = some(np.arange(some.size))
     rows = [row for row, is_there in enumerate(views["image.present"][0].tolist()) if is_there]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from mmssl.models.groups import Groups, HierarchicalGroups, RememberedGroups, last_of_each
+from mmssl.losses.memory import last_of_each
+from mmssl.models.groups import Groups, HierarchicalGroups, RememberedGroups
 
 GENERATOR = torch.Generator().manual_seed(0)
 CENTRES = 3 * torch.randn(4, 6, generator=GENERATOR)
