@@ -80,6 +80,19 @@ def between(value: Int[Tensor, " cells"], start: Float[Tensor, "B K"], size: Flo
     return (value >= start[..., None]) & (value < (start + size)[..., None])
 
 
+def drop_right(hidden_ratio: float) -> Corruption:
+    """The last round(hidden_ratio * columns) columns of a grid."""
+
+    def corrupt(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
+        cells, columns = tokens.value.shape[1], tokens.place.grid[-1]
+        count = bounded(hidden_ratio, columns)
+        cell = torch.arange(cells, device=tokens.value.device)
+        order = (columns - 1 - cell % columns).argsort(stable=True)
+        return parted(tokens, order.expand(len(tokens.value), cells), count * cells // columns)
+
+    return corrupt
+
+
 def keep_past(times: int) -> Corruption:
     """The first `times` cells of the time axis are seen, all later ones are hidden."""
 

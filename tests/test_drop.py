@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mmssl.corruption import Corruption
-from mmssl.drop import LastFrame, bounded, drop_blocks, drop_random, keep_past
+from mmssl.drop import LastFrame, bounded, drop_blocks, drop_random, drop_right, keep_past
 from mmssl.modalities.grids import Grid
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens
@@ -183,3 +183,11 @@ def test_the_last_frame_is_guessed_of_every_later_one():
     assert torch.equal(guess, expected[:, hidden.position[0]])
     first = cut.tokenize([clip[:, 2:3].expand(clip.shape).contiguous()]).value  # the control: the frame before it
     assert not torch.equal(guess, first[:, hidden.position[0]])
+
+
+def test_dropping_the_right_hides_whole_columns_of_every_picture():
+    seen, hidden = drop_right(0.5)(whole(3, (4, 4)), draws(3))
+    assert (hidden.position % 4).unique().tolist() == [2, 3]
+    assert (seen.place.position % 4).unique().tolist() == [0, 1]
+    assert hidden.position.shape == seen.place.position.shape == (3, 8)
+    assert torch.equal(seen.value[..., 0].long(), seen.place.position)

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.modalities.grids import Cut
-from mmssl.models.target import Data
-from mmssl.objectives import Objective, Predictive
+from mmssl.objectives import Objective
 from mmssl.objectives.base import Noise
-from mmssl.tokens import at
+from mmssl.tokens import Place, Tokens, at
 
 
 class Completed(NamedTuple):
@@ -23,15 +22,15 @@ class Completed(NamedTuple):
     samples: list[Tensor]  # filled in, once for each sample asked for
 
 
-def predictive(objective: Objective) -> Predictive | None:
+def predictive(objective: Objective) -> Objective | None:
     """The part of an objective that predicts patches, if it has one."""
     for part in objective.each().values():
-        if isinstance(part, Predictive) and any(cut_of(part, name) for name in part.by_name):
+        if part.hides and any(cut_of(part, name) for name in part.answered):
             return part
     return None
 
 
-def cut_of(part: Predictive, name: str) -> Cut | None:
+def cut_of(part: Objective, name: str) -> Cut | None:
     """How a modality is cut into patches; None where it is text."""
     found = getattr(part.encoder, "cuts", {}).get(name)
     return found if isinstance(found, Cut) else None
@@ -49,25 +48,29 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
     With `samples` = 0 once, with the mean of the prior where there is a latent variable.
     """
     part = predictive(objective)
-    if part is None or not isinstance(part.target, Data):
-        return {}  # nobody can look at an embedding
-    target = part.target
+    if part is None:
+        return {}
     objective.eval()
     tokens, seen, hidden = part.corrupted(batch)
     # without a latent variable there is one answer only
-    several = any(stream.has_latent for stream in part.by_name.values())
-    noises = [noise_of(batch, number) for number in range(samples if several else 0)] or [None]
+    noises = [noise_of(batch, number) for number in range(samples if part.has_latent else 0)] or [None]
     predictions = [part.predict(seen, hidden, noise) for noise in noises]
     found = {}
     for name, place in hidden.items():
         cut = cut_of(part, name)
         if cut is None:
             continue
-        index = repeat(place.position, "b m -> b m d", d=cut.width)
         answer = at(tokens[name], place)
-        values = [target.shown(one[name], answer) for one in predictions]
-        whole = tokens[name].value.float()
-        mask = torch.zeros_like(whole).scatter(1, index, 1.0)
-        filled = [cut.paste(whole.scatter(1, index, value)) for value in values]
-        found[name] = Completed(cut, cut.paste(whole), cut.paste(mask) > 0, filled)
+        values = [value for one in predictions if (value := part.patches_of(one[name], answer)) is not None]
+        if values:
+            found[name] = filled(cut, tokens[name], place, values)
     return found
+
+
+def filled(cut: Cut, whole: Tokens, place: Place, values: list[Tensor]) -> Completed:
+    """The view with each of the values at the hidden places."""
+    patches = whole.value.float()
+    index = repeat(place.position, "b m -> b m d", d=cut.width)
+    mask = torch.zeros_like(patches).scatter(1, index, 1.0)
+    samples = [cut.paste(patches.scatter(1, index, value)) for value in values]
+    return Completed(cut, cut.paste(patches), cut.paste(mask) > 0, samples)

@@ -76,7 +76,7 @@ def future_results(objective: Objective, inputs: Inputs, config: Config, heldout
     """
     seen = config.method.arguments().get("seen_frames")
     part = predictive(objective)
-    if not isinstance(seen, int) or part is None or "video" not in part.by_name:
+    if not isinstance(seen, int) or part is None or "video" not in part.answered:
         return {}
     device = next(objective.parameters()).device
     values: dict[str, list[float]] = {}

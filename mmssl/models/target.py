@@ -18,8 +18,8 @@ class Data(nn.Module):
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         return tokens
 
-    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor:
-        """A prediction in the input's own units, as a person looks at it."""
+    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor | None:
+        """A prediction in the input's own units, as a person looks at it; None where it cannot be looked at."""
         return prediction.float()
 
     def follow(self, student: nn.Module, progress: float) -> None:
@@ -72,3 +72,7 @@ class Teacher(Copy):
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         whole = {name: self.module({name: part})[name] for name, part in tokens.items()}
         return {name: Tokens(normalised(part.value), part.place) for name, part in whole.items()}
+
+    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor | None:
+        """Nobody can look at an embedding."""
+        return None

@@ -31,6 +31,8 @@ class Objective(nn.Module):
     views: tuple[View, ...] = (View(),)  # how each of the views of a picture that a forward reads is made
     regroup_epochs: float = 0.0  # epochs between two calls of `regroup`; 0: it is never called
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
+    hides: bool = False  # whether `corrupted`, `predict` and `energies_of` are defined
+    has_latent: bool = False  # whether `predict` has more than one answer, one for each noise
 
     def forward(self, batch: Batch) -> Output:
         """The terms of the loss, each a mean over samples: equal batches on all processes give the global mean."""
@@ -63,6 +65,24 @@ class Objective(nn.Module):
         mean).
         """
         raise ConfigError(f"method: {type(self).__name__} predicts nothing; expected a predictive method")
+
+    def energies_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, "A B"]:
+        """F(what is seen of the row, what lies at its hidden places in the whole sample of the column)."""
+        raise ConfigError(f"method: {type(self).__name__} hides nothing; expected a predictive method")
+
+    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"] | None:
+        """What `predict` said of hidden patches in the input's own units, as a person looks at it; None where it cannot
+        be looked at. `answer` are the true patches, of which nothing may be shown that the model was asked for.
+        """
+        return None
+
+    def bits(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, " B"] | None:
+        """What the latent variable tells of each sample's answer beyond what is seen, in bits; None without one."""
+        return None
 
     def each(self) -> dict[str, "Objective"]:
         """The objectives that are trained together, by name; one that stands alone has no name."""

@@ -1,6 +1,7 @@
 """Predict what is hidden from what is seen, and compare at the hidden places."""
 
 from collections.abc import Callable, Sequence
+from math import log
 from typing import Any
 
 import torch
@@ -66,6 +67,10 @@ class Stream(nn.Module):
         """What lies at the hidden places."""
         return self.predictor(sx, hidden) + self.base(seen, hidden)
 
+    def bits(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"] | None:
+        """What z tells of the answer, in bits; None without z."""
+        return None
+
 
 class LatentStream(Stream):
     """A stream whose predictor is told z: F(x, y) = energy of the prediction with z ~ q(z | x, y), plus the cost of z:
@@ -109,6 +114,10 @@ class LatentStream(Stream):
             rows.append(energy + torch.where(valid[row].any(1), self.cost(nats), 0.0))
         return torch.stack(rows)
 
+    def bits(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"] | None:
+        _, nats = self.latent(sx, at(sy, hidden) - self.base(seen, hidden), hidden)
+        return nats / log(2)
+
     def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
         prior = self.latent.prior(sx)
         z = prior.mean if noise is None else prior.at(noise(self.latent.width))
@@ -118,6 +127,7 @@ class LatentStream(Stream):
 class Predictive(Objective):
     """F(x, y) = mean over hidden places of energy(predictor(encoder(x), place), target(y) at the place)."""
 
+    hides = True
     target: Data | Teacher
 
     def __init__(
@@ -137,6 +147,7 @@ class Predictive(Objective):
         self.regularizers = nn.ModuleList(regularizers)  # type: ignore[arg-type]
         self.shown = shown
         self.answered = tuple(streams)
+        self.has_latent = any(stream.has_latent for stream in streams.values())
 
     def forward(self, batch: Batch) -> Output:
         tokens, seen, hidden = self.corrupted(batch)
@@ -160,7 +171,12 @@ class Predictive(Objective):
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         _, seen, hidden = self.corrupted(batch)
-        return self.compared(self.encoder(seen), seen, self.tokens(batch if answers is None else answers), hidden)
+        return self.energies_of(seen, hidden, self.tokens(batch if answers is None else answers))
+
+    def energies_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, "A B"]:
+        return self.compared(self.encoder(seen), seen, answers, hidden)
 
     def compares(self, x: str, y: str) -> bool:
         return x != y and {x, y} <= self.by_name.keys()
@@ -186,6 +202,17 @@ class Predictive(Objective):
     ) -> dict[str, Tensor]:
         sx = self.encoder(seen)
         return {name: self.by_name[name].predict(sx, seen[name], place, noise) for name, place in hidden.items()}
+
+    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"] | None:
+        return self.target.shown(prediction, answer)
+
+    def bits(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, " B"] | None:
+        sx, sy = self.encoder(seen), self.target(answers)
+        parts = [self.by_name[name].bits(sx, seen[name], sy[name], place) for name, place in hidden.items()]
+        known = [part for part in parts if part is not None]
+        return torch.stack(known).sum(0) if known else None
 
     def tokens(self, batch: Batch, *names: str) -> dict[str, Tokens]:
         """All tokens of some modalities, by default of all; what a sample lacks is padding."""
