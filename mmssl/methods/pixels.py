@@ -118,7 +118,7 @@ def frame_prediction_latent(
     cut = encoder.cuts["video"]
     latent = GaussianLatent(
         {"video": encoder.width}, cut.width, layers=latent_layers, width=predictor_width, heads=predictor_heads,
-        latent_width=latent_width,
+        latent_width=latent_width, weight=latent_weight, free=free_nats,
     )  # fmt: skip
     predictor = TransformerPredictor(
         encoder.width, cut.width, ["video"], layers=predictor_layers, width=predictor_width, heads=predictor_heads,
@@ -126,6 +126,6 @@ def frame_prediction_latent(
     )  # fmt: skip
     stream = LatentStream(
         tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, weight=latent_weight, free=free_nats, base=last_frame(encoder),
+        latent=latent, base=last_frame(encoder),
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)

@@ -1,6 +1,7 @@
 """Latent variables: what is needed to tell the answer, beyond what is seen, under a limit of capacity."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,44 @@ from mmssl.models.transformer import Layers, initialise, positions
 from mmssl.tokens import Place, Tokens
 
 LOG_VARIANCES = (-10.0, 10.0)  # beyond, exp overflows in half precision
+INFERENCE_RATE = 0.05  # of Adam, in units of z
+
+Seen = dict[str, Tokens]
+EnergyOf = Callable[[Float[Tensor, "B Z"]], Float[Tensor, " B"]]  # z -> E(x, y, z)
+
+
+class Inferred(NamedTuple):
+    """z of a pair (x, y), and what it costs."""
+
+    z: Float[Tensor, "B Z"]
+    cost: Float[Tensor, " B"]  # in the energy's units
+    nats: Float[Tensor, " B"]  # what z tells of y beyond x: an upper bound, as the prior p(z | x) is only learned
+    terms: dict[str, Float[Tensor, " B"]]  # more that is minimised in training: what fits the prior to z
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A limit of z's capacity."""
+
+    width: int  # of z as the predictor is told
+    noise_width: int  # of the noise in training
+    prior_width: int  # of the noise of a draw
+
+    def __call__(self, sx: Seen, answer: Tensor, place: Place, noise: Tensor | None = None) -> Inferred:
+        """What the amortised posterior says of z; without noise its best guess."""
+        ...
+
+    def drawn(self, sx: Seen, noise: Tensor | None = None) -> Float[Tensor, "B Z"]:
+        """z from what is seen alone; without noise the best guess."""
+        ...
+
+    def minimum(self, energy: EnergyOf, sx: Seen, found: Inferred, steps: int) -> Float[Tensor, " B"]:
+        """min over z of energy(z) + cost(z), looked for from `found`, and never above it."""
+        ...
+
+    def settle(self) -> None:
+        """After a step: what its forward noted is taken over."""
+        ...
 
 
 class Gaussian(NamedTuple):
@@ -30,48 +69,93 @@ def divergence(q: Gaussian, p: Gaussian) -> Float[Tensor, " B"]:
     return 0.5 * (squared + ratio.exp() - ratio - 1).sum(-1)
 
 
-class Reader(nn.Module):
-    """A question among tokens, through layers of its own, answered by a normal distribution."""
+class Question(nn.Module):
+    """A question among tokens, through layers of its own, answered by a vector."""
 
-    def __init__(self, widths: dict[str, int], *, layers: int, width: int, heads: int, latent_width: int) -> None:
+    def __init__(self, widths: dict[str, int], *, layers: int, width: int, heads: int, out: int) -> None:
         super().__init__()
         self.width = width
         self.project = nn.ModuleDict({name: nn.Linear(size, width) for name, size in widths.items()})
         self.question = nn.Parameter(0.02 * torch.randn(width))
         self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width)
-        self.answer = nn.Linear(width, 2 * latent_width)
+        self.answer = nn.Linear(width, out)
         initialise(self.project)
         nn.init.normal_(self.answer.weight, std=0.02)
         nn.init.zeros_(self.answer.bias)
 
-    def forward(self, tokens: dict[str, Tokens]) -> Gaussian:
+    def forward(self, tokens: Seen) -> Float[Tensor, "B out"]:
         parts = [self.project[name](part.value) + positions(part.place, self.width) for name, part in tokens.items()]
         documents = [part.place.document for part in tokens.values()]
         parts.insert(0, self.question.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
         documents.insert(0, torch.zeros_like(documents[0][:, :1]))
-        value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1))[:, 0]
-        mean, log_variance = self.answer(value).float().chunk(2, -1)
+        return self.answer(self.layers(torch.cat(parts, 1), torch.cat(documents, 1))[:, 0]).float()
+
+
+class Reader(nn.Module):
+    """A question that is answered by a normal distribution."""
+
+    def __init__(self, widths: dict[str, int], *, layers: int, width: int, heads: int, latent_width: int) -> None:
+        super().__init__()
+        self.question = Question(widths, layers=layers, width=width, heads=heads, out=2 * latent_width)
+
+    def forward(self, tokens: Seen) -> Gaussian:
+        mean, log_variance = self.question(tokens).chunk(2, -1)
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCES))
 
 
 class GaussianLatent(nn.Module):
-    """z ~ q(z | x, y) in training, z ~ p(z | x) afterwards; KL(q || p) is what z costs (Denton & Fergus 2018,
-    arXiv:1802.07687, eq. 1-2: the learned prior).
+    """z ~ q(z | x, y) in training, z ~ p(z | x) afterwards; its cost is weight * max(0, KL(q || p) - free) (Denton &
+    Fergus 2018, arXiv:1802.07687, eq. 1-2: the learned prior; Sohn et al. 2015).
+
+    The first `free` nats cost nothing (Kingma et al. 2016, arXiv:1606.04934, appendix C.8): otherwise z is given up
+    before the predictor has learned what to do with it.
     """
 
     def __init__(
-        self, widths: dict[str, int], answer_width: int, *, layers: int, width: int, heads: int, latent_width: int
-    ) -> None:
+        self, widths: dict[str, int], answer_width: int, *, layers: int, width: int, heads: int, latent_width: int,
+        weight: float, free: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.width = latent_width
-        self.prior = Reader(widths, layers=layers, width=width, heads=heads, latent_width=latent_width)
-        self.posterior = Reader(
-            {**widths, "answer": answer_width}, layers=layers, width=width, heads=heads, latent_width=latent_width
-        )
+        self.width = self.noise_width = self.prior_width = latent_width
+        self.weight, self.free = weight, free
+        sizes = {"layers": layers, "width": width, "heads": heads, "latent_width": latent_width}
+        self.prior = Reader(widths, **sizes)
+        self.posterior = Reader({**widths, "answer": answer_width}, **sizes)
 
-    def forward(
-        self, sx: dict[str, Tokens], answer: Float[Tensor, "B M A"], place: Place
-    ) -> tuple[Gaussian, Float[Tensor, " B"]]:
-        """The posterior, and its cost in nats."""
+    def forward(self, sx: Seen, answer: Float[Tensor, "B M A"], place: Place, noise: Tensor | None = None) -> Inferred:
         q = self.posterior({**sx, "answer": Tokens(answer, place)})
-        return q, divergence(q, self.prior(sx))
+        nats = divergence(q, self.prior(sx))
+        z = q.mean if noise is None else q.at(noise)
+        return Inferred(z, self.weight * (nats - self.free).clamp(min=0), nats, {})
+
+    def drawn(self, sx: Seen, noise: Float[Tensor, "B Z"] | None = None) -> Float[Tensor, "B Z"]:
+        prior = self.prior(sx)
+        return prior.mean if noise is None else prior.at(noise)
+
+    def minimum(self, energy: EnergyOf, sx: Seen, found: Inferred, steps: int) -> Float[Tensor, " B"]:
+        """The posterior's mean moves, its KL with it; its variances stay."""
+        prior = self.prior(sx)
+
+        def nearer(z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+            moved = ((z - prior.mean).square() - (found.z - prior.mean).square()) / prior.log_variance.exp()
+            return self.weight * (found.nats + 0.5 * moved.sum(-1) - self.free).clamp(min=0)
+
+        return descended(lambda z: energy(z) + nearer(z), found.z, steps)
+
+    def settle(self) -> None:
+        """It notes nothing."""
+
+
+def descended(energy: EnergyOf, z: Float[Tensor, "B Z"], steps: int, bound: float = torch.inf) -> Float[Tensor, " B"]:
+    """The lowest energy met in so many steps of Adam from z, each sample on its own, within [-bound, bound]."""
+    lowest = energy(z)
+    with torch.enable_grad():
+        point = z.detach().clone().requires_grad_()
+        stepper = torch.optim.Adam([point], lr=INFERENCE_RATE)
+        for _ in range(steps):
+            (point.grad,) = torch.autograd.grad(energy(point).sum(), point)
+            stepper.step()
+            with torch.no_grad():
+                point.clamp_(-bound, bound)
+                lowest = torch.minimum(lowest, energy(point))
+    return lowest

@@ -3,7 +3,8 @@
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedFeatures, ProjectedFeatures
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
-from mmssl.objectives.predictive import LatentStream, NextSentence, Predictive, Stream
+from mmssl.objectives.latent_stream import LatentStream
+from mmssl.objectives.predictive import NextSentence, Predictive, Stream
 from mmssl.objectives.ranking import Ranking
 from mmssl.objectives.together import Together
 

@@ -1,8 +1,6 @@
 """Predict what is hidden from what is seen, and compare at the hidden places."""
 
 from collections.abc import Callable, Sequence
-from math import log
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +9,6 @@ from torch.nn.functional import cross_entropy
 
 from mmssl.batch import Batch
 from mmssl.corruption import Corruption
-from mmssl.models.latent import GaussianLatent
 from mmssl.models.target import Data, Teacher
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.random import Draw
@@ -21,6 +18,7 @@ Energy = Callable[[Tensor, Tensor], Tensor]  # (prediction, answer) -> energy of
 Tokenize = Callable[[list[Tensor]], Tokens]
 Pairing = Callable[[Tokens, Place], tuple[Tensor, Tensor]]  # `in_turn` | `in_place`
 Base = Callable[[Tokens, Place], Tensor | float]  # (seen, hidden) -> (B, M, D)
+Fill = Callable[[Tokens, Place], Tokens]  # (seen, hidden) -> what the encoder reads
 Regularizer = Callable[[dict[str, Tokens], Batch], dict[str, Tensor]]
 Drop = Callable[[Batch], dict[str, Bool[Tensor, " B"]]]  # which samples' modality the encoder is shown at all
 
@@ -30,9 +28,15 @@ def nothing(seen: Tokens, hidden: Place) -> float:
     return 0.0
 
 
+def as_seen(seen: Tokens, hidden: Place) -> Tokens:
+    """The encoder reads what is seen, nothing where something is hidden."""
+    return seen
+
+
 class Stream(nn.Module):
     """Views -> tokens -> what is seen and where something is hidden -> prediction -> energy.
 
+    The encoder reads `fill(seen, hidden)`: what is seen, or the whole with something in place of what is hidden.
     The prediction is the predictor's answer plus `base(seen, hidden)`, what is guessed without any learning.
     """
 
@@ -42,14 +46,15 @@ class Stream(nn.Module):
     energy: Energy
     pairing: Pairing
     base: Base
+    fill: Fill
 
     def __init__(
         self, *, tokenize: Tokenize, corrupt: Corruption, predictor: nn.Module, energy: Energy,
-        pairing: Pairing = in_turn, base: Base = nothing,
+        pairing: Pairing = in_turn, base: Base = nothing, fill: Fill = as_seen,
     ) -> None:  # fmt: skip
         super().__init__()
         self.tokenize, self.corrupt, self.energy, self.pairing, self.base = tokenize, corrupt, energy, pairing, base
-        self.predictor = predictor
+        self.predictor, self.fill = predictor, fill
 
     def terms(
         self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place, draw: Draw
@@ -71,57 +76,8 @@ class Stream(nn.Module):
         """What z tells of the answer, in bits; None without z."""
         return None
 
-
-class LatentStream(Stream):
-    """A stream whose predictor is told z: F(x, y) = energy of the prediction with z ~ q(z | x, y), plus the cost of z:
-    weight * max(0, KL(q || p(z | x)) - free).
-
-    The first `free` nats cost nothing (Kingma et al. 2016, arXiv:1606.04934, appendix C.8): otherwise z is given up
-    before the predictor has learned what to do with it.
-    """
-
-    has_latent = True
-
-    def __init__(self, *, latent: GaussianLatent, weight: float, free: float = 0.0, **stream: Any) -> None:
-        super().__init__(**stream)
-        self.latent, self.weight, self.free = latent, weight, free
-
-    def cost(self, divergence: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """What the nats of z cost."""
-        return self.weight * (divergence - self.free).clamp(min=0)
-
-    def terms(
-        self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place, draw: Draw
-    ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, " B"]]:
-        # what the base does not tell: predicted by z and the rest
-        answer = at(sy, hidden) - self.base(seen, hidden)
-        posterior, nats = self.latent(sx, answer, hidden)
-        # the noise belongs to the sample, so that a step does not depend on how its batch is split
-        prediction = self.predictor(sx, hidden, posterior.at(draw.normal("z", self.latent.width)))
-        energy = pair_energy(self.energy, prediction, answer, hidden.valid)
-        cost = torch.where(hidden.valid.any(1), self.cost(nats), 0.0)
-        return {"": energy, ".z": cost}, energy + cost
-
-    def pairs(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "A B"]:
-        answer, valid = self.pairing(sy, hidden)
-        base = torch.as_tensor(self.base(seen, hidden)).expand(answer.shape[0], *answer.shape[2:])
-        rows = []
-        for row in range(len(answer)):
-            mine = {name: repeated(tokens, row, answer.shape[1]) for name, tokens in sx.items()}
-            place, rest = place_of(hidden, row, answer.shape[1]), answer[row] - base[row]
-            posterior, nats = self.latent(mine, rest, place)
-            energy = pair_energy(self.energy, self.predictor(mine, place, posterior.mean), rest, valid[row])
-            rows.append(energy + torch.where(valid[row].any(1), self.cost(nats), 0.0))
-        return torch.stack(rows)
-
-    def bits(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"] | None:
-        _, nats = self.latent(sx, at(sy, hidden) - self.base(seen, hidden), hidden)
-        return nats / log(2)
-
-    def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
-        prior = self.latent.prior(sx)
-        z = prior.mean if noise is None else prior.at(noise(self.latent.width))
-        return self.predictor(sx, hidden, z) + self.base(seen, hidden)
+    def settle(self) -> None:
+        """After a step: what its forward noted is taken over."""
 
 
 class Predictive(Objective):
@@ -152,7 +108,7 @@ class Predictive(Objective):
     def forward(self, batch: Batch) -> Output:
         tokens, seen, hidden = self.corrupted(batch)
         # what is seen is encoded once, then each modality predicts what is hidden of it
-        sx = self.encoder(self.dropped(seen, batch))
+        sx = self.encoded(self.dropped(seen, batch), hidden)
         sy = self.target(tokens)
         terms, energies = {}, []
         for name, stream in self.by_name.items():
@@ -163,6 +119,12 @@ class Predictive(Objective):
         for regularizer in self.regularizers:
             terms |= regularizer(sx, batch)
         return Output(terms, torch.stack(energies).sum(0), pooled(sx).detach())
+
+    def encoded(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tokens]:
+        """Embeddings of what is seen; `hidden` may be of other modalities."""
+        return self.encoder({
+            name: self.by_name[name].fill(part, hidden[name]) if name in hidden else part for name, part in seen.items()
+        })  # fmt: skip
 
     def dropped(self, seen: dict[str, Tokens], batch: Batch) -> dict[str, Tokens]:
         """What is seen, without the modalities that `shown` takes away from some samples."""
@@ -176,7 +138,7 @@ class Predictive(Objective):
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:
-        return self.compared(self.encoder(seen), seen, answers, hidden)
+        return self.compared(self.encoded(seen, hidden), seen, answers, hidden)
 
     def compares(self, x: str, y: str) -> bool:
         return x != y and {x, y} <= self.by_name.keys()
@@ -200,16 +162,18 @@ class Predictive(Objective):
     def predict(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], noise: Noise | None = None
     ) -> dict[str, Tensor]:
-        sx = self.encoder(seen)
+        sx = self.encoded(seen, hidden)
         return {name: self.by_name[name].predict(sx, seen[name], place, noise) for name, place in hidden.items()}
 
-    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"] | None:
-        return self.target.shown(prediction, answer)
+    def patches_of(
+        self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place
+    ) -> Float[Tensor, "B M D"] | None:
+        return self.target.shown(prediction, answer, place)
 
     def bits(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, " B"] | None:
-        sx, sy = self.encoder(seen), self.target(answers)
+        sx, sy = self.encoded(seen, hidden), self.target(answers)
         parts = [self.by_name[name].bits(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         known = [part for part in parts if part is not None]
         return torch.stack(known).sum(0) if known else None
@@ -228,6 +192,8 @@ class Predictive(Objective):
 
     def after_step(self, progress: float) -> None:
         self.target.follow(self.encoder, progress)
+        for stream in self.by_name.values():
+            stream.settle()
 
 
 def pooled(sx: dict[str, Tokens]) -> Float[Tensor, "B D"]:
@@ -263,7 +229,8 @@ class NextSentence(nn.Module):
 def repeated(tokens: Tokens, row: int, count: int) -> Tokens:
     """`count` times the tokens of one sample."""
     value = tokens.value[row]
-    return Tokens(value.expand(count, *value.shape), place_of(tokens.place, row, count))
+    summary = None if tokens.summary is None else tokens.summary[row].expand(count, -1)
+    return Tokens(value.expand(count, *value.shape), place_of(tokens.place, row, count), summary)
 
 
 def place_of(place: Place, row: int, count: int) -> Place:

@@ -54,10 +54,10 @@ LATENT_WIDTH = 4
 def made() -> GaussianLatent:
     """A tiny one with larger answers, so that differences show."""
     torch.manual_seed(0)
-    latent = GaussianLatent({"video": 8}, 5, layers=1, width=16, heads=2, latent_width=LATENT_WIDTH)
+    latent = GaussianLatent({"video": 8}, 5, layers=1, width=16, heads=2, latent_width=LATENT_WIDTH, weight=0.5)
     with torch.no_grad():
         for reader in (latent.prior, latent.posterior):
-            reader.answer.weight.mul_(20)
+            reader.question.answer.weight.mul_(20)
     return latent
 
 
@@ -75,11 +75,13 @@ def test_the_posterior_reads_the_answer_and_the_prior_does_not():
     prior = latent.prior(sx)
     assert prior.mean.shape == prior.log_variance.shape == (2, LATENT_WIDTH)
     assert torch.autograd.grad(prior.mean.sum(), answer, allow_unused=True) == (None,)
-    q, cost = latent(sx, answer, place)
-    assert torch.autograd.grad(q.mean.square().sum(), answer, retain_graph=True)[0].abs().sum() > 0
-    assert "answer" in latent.posterior.project
-    assert "answer" not in latent.prior.project
-    torch.testing.assert_close(cost, divergence(q, prior))
+    z, cost, nats, _ = latent(sx, answer, place)
+    assert torch.autograd.grad(z.square().sum(), answer, retain_graph=True)[0].abs().sum() > 0
+    assert "answer" in latent.posterior.question.project
+    assert "answer" not in latent.prior.question.project
+    q = latent.posterior({**sx, "answer": Tokens(answer, place)})
+    torch.testing.assert_close(nats, divergence(q, prior))
+    torch.testing.assert_close(cost, 0.5 * nats)
     assert (cost > 1e-4).all()
 
 
@@ -87,27 +89,27 @@ def test_the_posterior_reads_the_answer_and_the_prior_does_not():
 def test_the_posterior_knows_where_the_answer_lies_and_only_its_own():
     latent = made()
     sx, answer, place = inputs()
-    before = latent(sx, answer, place)[0].mean
-    moved = latent(sx, answer, place._replace(position=place.position.flip(1)))[0].mean
+    before = latent(sx, answer, place).z
+    moved = latent(sx, answer, place._replace(position=place.position.flip(1))).z
     assert not torch.allclose(before, moved, atol=1e-4)
     other = answer.clone()
     other[1] += 5
-    after = latent(sx, other, place)[0].mean
+    after = latent(sx, other, place).z
     assert [torch.equal(*pair) for pair in zip(before, after, strict=True)] == [True, False]
 
 
 @torch.no_grad()
 def test_variances_stay_within_what_half_precision_holds():
     latent = made()
-    latent.prior.answer.bias.fill_(1e4)
+    latent.prior.question.answer.bias.fill_(1e4)
     assert latent.prior(inputs()[0]).log_variance.max().item() == LOG_VARIANCES[1]
-    latent.prior.answer.bias.fill_(-1e4)
+    latent.prior.question.answer.bias.fill_(-1e4)
     assert latent.prior(inputs()[0]).log_variance.min().item() == LOG_VARIANCES[0]
 
 
 def test_the_cost_gives_gradient_to_both():
     latent = made()
-    latent(*inputs())[1].sum().backward()
+    latent(*inputs()).cost.sum().backward()
     for reader in (latent.prior, latent.posterior):
         silent = [name for name, weight in reader.named_parameters() if weight.grad is None or not weight.grad.any()]
         assert [name for name in silent if "k_proj.bias" not in name] == []

@@ -87,7 +87,7 @@ def sharp(objective: Predictive) -> LatentStream:
     assert isinstance(stream, LatentStream)
     with torch.no_grad():
         for reader in (stream.latent.prior, stream.latent.posterior):
-            reader.answer.weight.mul_(20)
+            reader.question.answer.weight.mul_(20)
     return stream
 
 

@@ -1,0 +1,76 @@
+"""A latent variable z in a prediction: as z varies over a limited set, the prediction varies over what is plausible."""
+
+from math import log
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mmssl.models.latent import Inferred, Latent
+from mmssl.objectives.base import Noise
+from mmssl.objectives.predictive import Stream, pair_energy, place_of, repeated
+from mmssl.random import Draw
+from mmssl.tokens import Place, Tokens, at
+
+
+class LatentStream(Stream):
+    """A stream whose predictor is told z: F(x, y) = min over z of E(x, y, z) + cost(z) (LeCun 2022, section 4.5).
+
+    The minimum is what the amortised posterior says of (x, y); with `inference_steps` it is looked for from there, so
+    that F is never above the amortised one. Training takes z with the posterior's noise, energies without.
+    """
+
+    has_latent = True
+
+    def __init__(self, *, latent: Latent, inference_steps: int = 0, **stream: Any) -> None:
+        super().__init__(**stream)
+        self.latent, self.inference_steps = latent, inference_steps
+
+    def terms(
+        self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place, draw: Draw
+    ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, " B"]]:
+        # what the base does not tell: predicted by z and the rest
+        answer = at(sy, hidden) - self.base(seen, hidden)
+        # the noise belongs to the sample, so that a step does not depend on how its batch is split
+        found = self.latent(sx, answer, hidden, draw.normal("z", self.latent.noise_width))
+        energy = pair_energy(self.energy, self.predictor(sx, hidden, found.z), answer, hidden.valid)
+        is_asked = hidden.valid.any(1)
+        terms = {"": energy, ".z": torch.where(is_asked, found.cost, 0.0)}
+        terms |= {f".{name}": torch.where(is_asked, term, 0.0) for name, term in found.terms.items()}
+        return terms, energy + terms[".z"]
+
+    def pairs(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "A B"]:
+        answer, valid = self.pairing(sy, hidden)
+        base = torch.as_tensor(self.base(seen, hidden)).expand(answer.shape[0], *answer.shape[2:])
+        rows = []
+        for row in range(len(answer)):
+            mine = {name: repeated(tokens, row, answer.shape[1]) for name, tokens in sx.items()}
+            place, rest = place_of(hidden, row, answer.shape[1]), answer[row] - base[row]
+            rows.append(torch.where(valid[row].any(1), self.free_energy(mine, rest, place, valid[row]), 0.0))
+        return torch.stack(rows)
+
+    def free_energy(
+        self, sx: dict[str, Tokens], answer: Float[Tensor, "B M D"], place: Place, valid: Tensor
+    ) -> Float[Tensor, " B"]:
+        """min over z of E(x, y, z) + cost(z), for y without its base."""
+
+        def of(z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+            return pair_energy(self.energy, self.predictor(sx, place, z), answer, valid)
+
+        found = self.latent(sx, answer, place)
+        return self.latent.minimum(of, sx, found, self.inference_steps)
+
+    def inferred(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Inferred:
+        """The amortised z of the true answer."""
+        return self.latent(sx, at(sy, hidden) - self.base(seen, hidden), hidden)
+
+    def bits(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"] | None:
+        return self.inferred(sx, seen, sy, hidden).nats / log(2)
+
+    def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
+        z = self.latent.drawn(sx, None if noise is None else noise(self.latent.prior_width))
+        return self.predictor(sx, hidden, z) + self.base(seen, hidden)
+
+    def settle(self) -> None:
+        self.latent.settle()
