@@ -23,6 +23,11 @@ def squared_error(prediction: Float[Tensor, "*A M D"], answer: Float[Tensor, "*C
     return (prediction.float() - answer.float()).square().mean(-1)
 
 
+def absolute_error(prediction: Float[Tensor, "*A M D"], answer: Float[Tensor, "*C M D"]) -> Float[Tensor, "*E M"]:
+    """Mean over features of the absolute difference."""
+    return (prediction.float() - answer.float()).abs().mean(-1)
+
+
 def smooth_l1(prediction: Float[Tensor, "*A M D"], answer: Float[Tensor, "*C M D"]) -> Float[Tensor, "*E M"]:
     """Mean over features of the Huber loss with threshold 1 (Girshick 2015, arXiv:1504.08083, eq. 3)."""
     difference = (prediction.float() - answer.float()).abs()

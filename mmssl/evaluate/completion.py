@@ -61,7 +61,7 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
         if cut is None:
             continue
         answer = at(tokens[name], place)
-        values = [value for one in predictions if (value := part.patches_of(one[name], answer)) is not None]
+        values = [value for one in predictions if (value := part.patches_of(one[name], answer, place)) is not None]
         if values:
             found[name] = filled(cut, tokens[name], place, values)
     return found

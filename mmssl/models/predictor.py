@@ -48,6 +48,25 @@ class TransformerPredictor(nn.Module):
         return self.answer(value[:, : asked.shape[1]])
 
 
+class TokenHead(nn.Module):
+    """What lies at a hidden place, from the embedding of the token that an encoder of all places was shown there: one
+    linear layer (Xie et al. 2021, arXiv:2111.09886, section 3.3), or with `layers` - 1 of the encoder's width and GELU
+    before it.
+    """
+
+    def __init__(self, encoder_width: int, answer_width: int, name: str, *, layers: int = 1) -> None:
+        super().__init__()
+        self.name = name
+        parts = [part for _ in range(layers - 1) for part in (nn.Linear(encoder_width, encoder_width), nn.GELU())]
+        self.transform, self.answer = nn.Sequential(*parts), nn.Linear(encoder_width, answer_width)
+        initialise(self.transform)
+        nn.init.normal_(self.answer.weight, std=0.02)
+        nn.init.zeros_(self.answer.bias)
+
+    def forward(self, sx: dict[str, Tokens], place: Place) -> Float[Tensor, "B M A"]:
+        return self.answer(self.transform(at(sx[self.name], place)))
+
+
 class WordHead(nn.Module):
     """Scores of every word at the hidden places; the words' vectors are those of the encoder's table."""
 

@@ -2,12 +2,14 @@
 
 import copy
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from mmssl.tokens import Tokens
+from mmssl.tokens import Place, Tokens
 
 EPSILON = 1e-6  # added to a variance
 
@@ -18,7 +20,7 @@ class Data(nn.Module):
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         return tokens
 
-    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor | None:
+    def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor | None:
         """A prediction in the input's own units, as a person looks at it; None where it cannot be looked at."""
         return prediction.float()
 
@@ -32,7 +34,7 @@ class NormalisedPatches(Data):
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         return {name: Tokens(normalised(part.value), part.place) for name, part in tokens.items()}
 
-    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor:
+    def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor:
         """With the mean and deviation of the hidden patch itself: the model was never asked for them."""
         mean, variance = answer.float().mean(-1, keepdim=True), answer.float().var(-1, keepdim=True, correction=0)
         return prediction.float() * (variance + EPSILON).sqrt() + mean
@@ -41,6 +43,48 @@ class NormalisedPatches(Data):
 def normalised(value: Tensor) -> Tensor:
     """Zero mean and unit variance over the last axis, in float32."""
     return layer_norm(value.float(), value.shape[-1:], eps=EPSILON)
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What turns patches into codes, and codes into patches again (van den Oord et al. 2017, arXiv:1711.00937)."""
+
+    num_codes: int
+
+    def codes(self, tokens: Tokens) -> Int[Tensor, "B N"]:
+        """The code of each of all patches of a grid, from 0 to num_codes - 1."""
+        ...
+
+    def patches(self, codes: Int[Tensor, "B N"], place: Place) -> Float[Tensor, "B N D"]:
+        """The patches that these codes stand for at these places, which need not be the whole grid."""
+        ...
+
+
+class Codes(Data):
+    """The codes of patches by a tokenizer that was trained before and stays as it is (Bao et al. 2021,
+    arXiv:2106.08254, section 2.1).
+
+    Its weights are kept with those of the objective; `tokenizer` is a module that is a `Tokenizer`.
+    """
+
+    def __init__(self, tokenizer: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(tokenizer, Tokenizer), f"{type(tokenizer).__name__}, expected codes, patches and num_codes"
+        self.tokenizer = tokenizer.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Codes":
+        """The tokenizer does not learn."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        return {name: Tokens(self.tokenizer.codes(part), part.place) for name, part in tokens.items()}
+
+    def shown(self, prediction: Float[Tensor, "B M K"], answer: Tensor, place: Place) -> Float[Tensor, "B M D"]:
+        """The patches of the most likely codes."""
+        return self.tokenizer.patches(prediction.argmax(-1), place).float()
 
 
 class Copy(nn.Module):
@@ -73,6 +117,6 @@ class Teacher(Copy):
         whole = {name: self.module({name: part})[name] for name, part in tokens.items()}
         return {name: Tokens(normalised(part.value), part.place) for name, part in whole.items()}
 
-    def shown(self, prediction: Tensor, answer: Tensor) -> Tensor | None:
+    def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor | None:
         """Nobody can look at an embedding."""
         return None

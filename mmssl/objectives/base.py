@@ -72,9 +72,12 @@ class Objective(nn.Module):
         """F(what is seen of the row, what lies at its hidden places in the whole sample of the column)."""
         raise ConfigError(f"method: {type(self).__name__} hides nothing; expected a predictive method")
 
-    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"] | None:
+    def patches_of(
+        self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place
+    ) -> Float[Tensor, "B M D"] | None:
         """What `predict` said of hidden patches in the input's own units, as a person looks at it; None where it cannot
-        be looked at. `answer` are the true patches, of which nothing may be shown that the model was asked for.
+        be looked at. `answer` are the true patches at `place`, of which nothing may be shown that the model was asked
+        for.
         """
         return None
 

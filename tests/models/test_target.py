@@ -21,7 +21,8 @@ def tokens() -> dict[str, Tokens]:
 def test_data_is_its_own_target():
     given = tokens()
     assert Data()(given) is given
-    assert Data().shown(given["image"].value, given["image"].value) is given["image"].value
+    value, place = given["image"].value, given["image"].place
+    assert Data().shown(value, value, place) is value
 
 
 def test_each_patch_is_normalised_by_its_own_mean_and_deviation():
@@ -38,7 +39,7 @@ def test_each_patch_is_normalised_by_its_own_mean_and_deviation():
 
 def test_a_perfect_prediction_is_shown_as_the_answer():
     answer = tokens()["image"].value
-    shown = NormalisedPatches().shown(normalised(answer), answer)
+    shown = NormalisedPatches().shown(normalised(answer), answer, tokens()["image"].place)
     torch.testing.assert_close(shown, answer)
 
 
