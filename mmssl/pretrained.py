@@ -1,11 +1,13 @@
-"""The encoder of another run, with its trained weights."""
+"""The encoder, or the whole objective, of another run, with its trained weights."""
 
 from typing import Any
 
 import torch
 
-from mmssl.checkpoint import check_compatible
+from mmssl.checkpoint import Restored, check_compatible
+from mmssl.config import Config
 from mmssl.errors import CheckpointError, ConfigError
+from mmssl.objectives.base import Objective
 from mmssl.runs import open_run
 
 PREFIXES = ("embedder.encoder.", "encoder.")  # of the encoder's weights in an objective's
@@ -18,10 +20,7 @@ def encoder_of_run(folder: str, modalities: Any) -> Any:
     """
     from mmssl.models import ENCODERS
 
-    try:
-        config, found = open_run(folder)
-    except CheckpointError as error:
-        raise ConfigError(f"method.pretrained: {error}") from error
+    config, found = opened(folder)
     encoder = ENCODERS[config.encoder.name](modalities, **config.encoder.arguments())
     weights = found.tensors["model"]
     for prefix in PREFIXES:
@@ -33,3 +32,30 @@ def encoder_of_run(folder: str, modalities: Any) -> Any:
                 tensor.copy_(mine[name])
             return encoder.requires_grad_(False).eval()
     raise ConfigError(f"method.pretrained: {folder} has no encoder of {', '.join(modalities)}; expected a run on them")
+
+
+@torch.no_grad()
+def objective_of_run(folder: str, modalities: Any) -> Objective:
+    """The objective of the newest checkpoint of a run folder, frozen, in eval mode; ConfigError where there is no such
+    run, or where it reads other sizes than `modalities`.
+    """
+    from mmssl.methods import METHODS
+    from mmssl.models import ENCODERS
+
+    config, found = opened(folder)
+    encoder = ENCODERS[config.encoder.name](modalities, **config.encoder.arguments())
+    objective: Objective = METHODS[config.method.name](encoder, modalities, **config.method.arguments())
+    expected = {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
+    weights = found.tensors["model"]
+    check_compatible(expected, weights, f"method.pretrained {folder}: {config.method.name}")
+    for name, tensor in expected.items():
+        tensor.copy_(weights[name])
+    return objective.requires_grad_(False).eval()
+
+
+def opened(folder: str) -> tuple[Config, Restored]:
+    """The config and the newest checkpoint of a run folder; ConfigError where there is none."""
+    try:
+        return open_run(folder)
+    except CheckpointError as error:
+        raise ConfigError(f"method.pretrained: {error}") from error

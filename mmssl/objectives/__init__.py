@@ -1,5 +1,6 @@
 """Objectives: each is one computation, a forward that reads like a diagram."""
 
+from mmssl.objectives.autoencoding import Autoencoding, Variational
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedFeatures, ProjectedFeatures
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
@@ -9,7 +10,7 @@ from mmssl.objectives.ranking import Ranking
 from mmssl.objectives.together import Together
 
 __all__ = [
-    "Branch", "Clustering", "EmbeddingTeacher", "EncoderFeatures", "Itself", "JigsawBranch", "JointEmbedding",
-    "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures", "ProjectedFeatures",
-    "Ranking", "Stream", "Together",
+    "Autoencoding", "Branch", "Clustering", "EmbeddingTeacher", "EncoderFeatures", "Itself", "JigsawBranch",
+    "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures",
+    "ProjectedFeatures", "Ranking", "Stream", "Together", "Variational",
 ]  # fmt: skip
