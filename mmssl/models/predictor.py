@@ -13,7 +13,8 @@ from mmssl.tokens import Place, Tokens, at
 class TransformerPredictor(nn.Module):
     """Mask tokens at the hidden places among the seen tokens, through layers of its own; never sees the answer.
 
-    He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A latent z is added to every mask token.
+    He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A latent z is added to every mask token, or one of
+    its own to each.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class TransformerPredictor(nn.Module):
         nn.init.zeros_(self.answer.bias)
 
     def forward(
-        self, sx: dict[str, Tokens], place: Place, z: Float[Tensor, "B Z"] | None = None
+        self, sx: dict[str, Tokens], place: Place, z: Float[Tensor, "B *M Z"] | None = None
     ) -> Float[Tensor, "B M A"]:
         asked = self.mask + positions(place, self.width)
         if self.latent is not None:
-            asked = asked + self.latent(z)[:, None]
+            told = self.latent(z)
+            asked = asked + (told if told.ndim == asked.ndim else told[:, None])
         parts, documents = [asked], [place.document]
         for name, tokens in sx.items():
             where = positions(tokens.place, self.width) + self.modality[name]

@@ -1,0 +1,184 @@
+"""Unmix hidden patches from noise, among what is seen: the error of it is an energy, its paths from noise to data are
+samples.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmssl.batch import Batch
+from mmssl.corruption import Corruption
+from mmssl.models.noising import Noising, Parts
+from mmssl.objectives.base import Noise, Objective, Output
+from mmssl.objectives.predictive import place_of, pooled, repeated
+from mmssl.random import Draw
+from mmssl.tokens import Place, Tokens, at, in_place, without
+
+NAME = "image"  # what is mixed with noise; all else that the encoder reads is seen
+ENERGY_SEED = 0  # of the noise that all pairs are compared with
+Context = dict[str, Tokens]
+
+
+class Space(Protocol):
+    """Where the noise is: the patches themselves, or latents of each."""
+
+    def __call__(self, tokens: Tokens) -> Tokens:
+        """The patches in this space."""
+        ...
+
+    def patches(self, value: Tensor, hidden: Place, seen: Tokens) -> Float[Tensor, "B M D"]:
+        """What lies at hidden places, in the input's units; `seen` are patches."""
+        ...
+
+
+class PatchSpace:
+    """Noise on the patches."""
+
+    def __call__(self, tokens: Tokens) -> Tokens:
+        return tokens
+
+    def patches(self, value: Tensor, hidden: Place, seen: Tokens) -> Float[Tensor, "B M D"]:
+        return value
+
+
+class Sampling(NamedTuple):
+    """How a trained denoiser is asked. Guidance 1 is what was learned; beyond, what is seen counts for more: the answer
+    without it + guidance * the difference that it makes (Ho & Salimans 2022, arXiv:2207.12598, eq. 6, whose w is
+    guidance - 1).
+    """
+
+    steps: int
+    guidance: float
+    energy_draws: int  # (time, noise) pairs of an energy
+
+
+class Diffusion(Objective):
+    """F(x, y) = mean over times and noises of |said - true|^2, the denoiser's error on y mixed with noise, seeing x.
+
+    The loss is its estimate by one draw of each; mean over features, hidden tokens, samples. `energies` take the same
+    `energy_draws` pairs for all pairs (x, y): times at even quantiles of the training's, so that two energies differ by
+    x and y alone. Weighed by time as the likelihood asks, it would bound -log p(y | x) but for a constant (Ho et al.
+    2020, arXiv:2006.11239, eq. 12); a weight that rises with the noise makes it a bound for y with noise on it
+    (Kingma & Gao 2023, arXiv:2303.00848, section 4), as that of a flow with uniform times does. z is the noise, as many
+    numbers as y: its capacity has no limit, so there are no `bits`.
+    """
+
+    normalised = False
+    hides = has_latent = True
+    answered = (NAME,)
+    encoder: Any
+    denoiser: Any
+
+    def __init__(
+        self, *, encoder: Any, corrupt: Corruption, denoiser: nn.Module, space: Any, noising: Noising,
+        sampling: Sampling, drop_context: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.encoder, self.denoiser, self.space = encoder, denoiser, space
+        self.corrupt, self.noising, self.sampling, self.drop_context = corrupt, noising, sampling, drop_context
+
+    def forward(self, batch: Batch) -> Output:
+        tokens, seen, hidden = self.corrupted(batch)
+        place = hidden[NAME]
+        y = at(self.space(tokens[NAME]), place).float()
+        # time and noise belong to the sample, so that a step does not depend on how its batch is split
+        time = self.noising.process.times(batch.draw.uniform("time"))
+        noise = batch.draw.normal("noise", *y.shape[1:])
+        # some learn to do without what is seen: guidance needs both
+        kept = batch.draw.uniform("drop_context") >= self.drop_context
+        sx = self.encoder({name: without(part, kept) for name, part in seen.items()})
+        energy = self.error(sx, place, Parts(y, noise), time)
+        return Output({NAME: energy.mean()}, energy.detach(), pooled(sx).detach())
+
+    def error(self, sx: Context, place: Place, parts: Parts, time: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """The squared error of what is said of a mixture: mean over features and valid hidden tokens."""
+        said = self.unmixed(sx, place, self.noising.mixture(parts, time), time)
+        both = (self.noising.quantity(one, time) for one in (said, parts))
+        per_token = (next(both) - next(both)).square().mean(-1)
+        return torch.where(place.valid, per_token, 0.0).sum(1) / place.valid.sum(1).clamp(min=1)
+
+    def unmixed(self, sx: Context, place: Place, mixture: Tensor, time: Float[Tensor, " B"]) -> Parts:
+        """What the denoiser takes a mixture for."""
+        return self.noising.parts(mixture, self.denoiser(sx, place, mixture, time), time)
+
+    def corrupted(self, batch: Batch) -> tuple[Context, Context, dict[str, Place]]:
+        tokens = {name: self.tokens(batch, name) for name in self.encoder.cuts}
+        seen, place = self.corrupt(tokens[NAME], batch.draw)
+        return tokens, {**tokens, NAME: seen}, {NAME: place}
+
+    def tokens(self, batch: Batch, name: str) -> Tokens:
+        """All tokens of a modality; what a sample lacks is padding."""
+        return without(self.encoder.cuts[name].tokenize(batch.views[name]), batch.present(name))
+
+    def predict(self, seen: Context, hidden: dict[str, Place], noise: Noise | None = None) -> dict[str, Tensor]:
+        """One completion for each noise; without noise the one that zeros lead to, which is no mean."""
+        place = hidden[NAME]
+        sx, none = self.encoder(seen), torch.zeros_like(place.valid[:, 0])
+        alone = self.encoder({name: without(part, none) for name, part in seen.items()}) if self.is_guided else sx
+        count, width = place.position.shape[1], self.denoiser.width
+        drawn = torch.zeros(len(none), count * width, device=none.device) if noise is None else noise(count * width)
+
+        def unmix(mixture: Tensor, time: Tensor) -> Parts:
+            found = self.unmixed(sx, place, mixture, time)
+            if not self.is_guided:
+                return found
+            other = self.unmixed(alone, place, mixture, time)
+            return Parts(*(torch.lerp(*pair, self.sampling.guidance) for pair in zip(other, found)))
+
+        start = rearrange(drawn, "b (m d) -> b m d", d=width)
+        found = self.noising.sampled(unmix, start, self.sampling.steps)
+        return {NAME: self.space.patches(found, place, seen[NAME])}
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether what is said without x is needed, too."""
+        return self.sampling.guidance != 1
+
+    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+        return prediction.float()
+
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
+        _, seen, hidden = self.corrupted(batch)
+        return self.energies_of(seen, hidden, {NAME: self.tokens(batch if answers is None else answers, NAME)})
+
+    def energies_of(self, seen: Context, hidden: dict[str, Place], answers: Context) -> Float[Tensor, "A B"]:
+        sx, sy, place = self.encoder(seen), self.space(answers[NAME]), hidden[NAME]
+        return torch.stack([self.row(sx, place, sy, row) for row in range(len(place.position))])
+
+    def row(self, sx: Context, hidden: Place, sy: Tokens, row: int) -> Float[Tensor, " B"]:
+        """F(x of one sample, y of each); one row at a time, so that memory grows with B alone."""
+        count = len(sy.value)
+        mine = {name: repeated(part, row, count) for name, part in sx.items()}
+        answer, valid = in_place(sy, place_of(hidden, row, 1))
+        y, place = answer[0].float(), place_of(hidden, row, count)
+        place = place._replace(document=torch.where(valid[0], place.document, -1))
+        draws = self.sampling.energy_draws
+        index = torch.arange(draws, device=y.device)
+        quantiles = self.noising.process.times((index + 0.5) / draws)
+        noises = Draw(ENERGY_SEED, torch.zeros_like(index), index).normal("energy", *y.shape[1:])
+        errors = [
+            self.error(mine, place, Parts(y, repeat(noise, "m d -> b m d", b=count)), time.expand(count))
+            for noise, time in zip(noises, quantiles)
+        ]
+        return torch.stack(errors).mean(0)
+
+    def compares(self, x: str, y: str) -> bool:
+        return y == NAME and x != NAME and x in self.encoder.cuts
+
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
+        """x is seen whole, and nothing else."""
+        if not self.compares(x, y):
+            return super().energies_between(x, y, batch)
+        asked = self.tokens(batch if answers is None else answers, NAME)
+        count = len(batch.draw.index)
+        nothing = Tokens(asked.value[:1, :0].expand(count, -1, -1), place_of(part_of(asked.place), 0, count))
+        return self.energies_of({x: self.tokens(batch, x), NAME: nothing}, {NAME: place_of(asked.place, 0, count)},
+                                {NAME: asked})  # fmt: skip
+
+
+def part_of(place: Place) -> Place:
+    """No places of the same grid."""
+    return Place(place.position[:, :0], place.document[:, :0], place.grid)
