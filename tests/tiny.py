@@ -18,6 +18,7 @@ from mmssl.models import ENCODERS
 from mmssl.objectives import Objective
 from mmssl.random import Draw
 from mmssl.savanna import captions
+from mmssl.tokens import Place, Tokens
 
 STOCK = {"layers": 1, "width": 16, "heads": 2, "intermediate": 24, "dropout": 0.0, "max_positions": 64}
 ENCODER_OPTIONS = {
@@ -36,6 +37,8 @@ GRIDS = {
 VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "audio_patch": (4, 4), "frames": 2}
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
+GENERATOR = {"generator_layers": 1, "generator_width": 32, "generator_heads": 2}
+DECODER = {"decoder_layers": 1, "decoder_width": 32, "decoder_heads": 2}
 PROJECTOR = {"projector_width": 32, "embedding_width": 16}
 SMALL_CROPS = {"num_small": 2, "small_size": 8}
 QUEUE = {"queue_length": 20, "embedding_width": 16}
@@ -61,8 +64,17 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "w_mse": (PICTURES, {"projector_width": 32, "embedding_width": 3}),
     "vicreg": (PICTURES, {"projector_width": 32}),
     "lejepa": (PICTURES, {**PROJECTOR, **SMALL_CROPS, "num_directions": 16}),
+    "denoising_autoencoder": (PICTURES, {}),
     "mae": (PICTURES, PREDICTOR),
+    "simmim": (PICTURES, {}),
+    "beit": (PICTURES, {"pretrained": "another run", "rounds": 2}),
     "ijepa": (PICTURES, PREDICTOR),
+    "vae": (PICTURES, {**DECODER, "latent_width": 16}),
+    "vqvae": (PICTURES, {**DECODER, "num_codes": 16, "code_width": 8}),
+    "conditional_vae": (PICTURES, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
+    "jepa_with_latent": (PICTURES, {**PREDICTOR, "latent_width": 4, "latent_layers": 1, "num_codes": 4}),
+    "gan": (PICTURES, {**GENERATOR, "latent_width": 4}),
+    "sparse_coding": (PICTURES, {"patch_wise": False, "num_atoms": 16, "inference_steps": 20}),
     "audio_mae": (SOUNDS, PREDICTOR),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
@@ -128,6 +140,23 @@ def tiny_encoder(modalities: dict[str, Modality], name: str = "vit", **options: 
     return ENCODERS[name](modalities, **{**(VIT if name == "vit" else RESNET), **options})
 
 
+class NearestPatch(torch.nn.Module):
+    """Stands for a tokenizer: codes are the nearest of fixed patches of 4 x 4."""
+
+    def __init__(self, num_codes: int = 16) -> None:
+        super().__init__()
+        self.num_codes = num_codes
+        self.table = torch.nn.Parameter(torch.randn(num_codes, 48, generator=torch.Generator().manual_seed(0)))
+
+    def codes(self, tokens: Tokens) -> Tensor:
+        """The nearest patch of each."""
+        return torch.cdist(tokens.value, self.table.expand(len(tokens.value), -1, -1)).argmin(-1)
+
+    def patches(self, codes: Tensor, place: Place) -> Tensor:
+        """The patches of these codes."""
+        return self.table[codes]
+
+
 def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str = "vit", **options) -> Objective:
     """A method on a tiny encoder without dropout, its weights a function of the method's name and options.
 
@@ -138,7 +167,10 @@ def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str
         modalities = tiny_modalities(method)
         fused = {"fused": True} if method == "audio_visual_jepa" else {}
         made = tiny_encoder(modalities, encoder, **fused)
-        with patch("mmssl.methods.clusters.encoder_of_run", lambda folder, modalities: tiny_encoder(modalities)):
+        with (
+            patch("mmssl.methods.clusters.encoder_of_run", lambda folder, modalities: tiny_encoder(modalities)),
+            patch("mmssl.methods.denoising.tokenizer_of_run", lambda folder, modalities, cut: NearestPatch()),
+        ):
             objective = METHODS[method](made, modalities, **{**MEDIA[method][1], **options})
         objective.remember(REMEMBERED)
         return objective

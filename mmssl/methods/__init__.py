@@ -1,13 +1,19 @@
 """The field's table of contents: each method assembles an objective from parts; its defaults are the paper's."""
 
+from mmssl.methods.adversarial import gan
 from mmssl.methods.asymmetry import byol, dino, simsiam
+from mmssl.methods.autoencoders import vae, vqvae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
+from mmssl.methods.diffusion import diffusion
+from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.jepa import audio_visual_jepa, ijepa, vjepa
+from mmssl.methods.latent import conditional_vae, jepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
 from mmssl.methods.pixels import audio_mae, frame_prediction, frame_prediction_latent, mae
 from mmssl.methods.redundancy import barlow_twins, lejepa, vicreg, w_mse
+from mmssl.methods.sparse import sparse_coding
 
 METHODS = {
     "bert": bert,
@@ -36,8 +42,18 @@ METHODS = {
     "w_mse": w_mse,
     "vicreg": vicreg,
     "lejepa": lejepa,
+    "denoising_autoencoder": denoising_autoencoder,
     "mae": mae,
+    "simmim": simmim,
+    "beit": beit,
     "ijepa": ijepa,
+    "vae": vae,
+    "vqvae": vqvae,
+    "conditional_vae": conditional_vae,
+    "jepa_with_latent": jepa_with_latent,
+    "gan": gan,
+    "diffusion": diffusion,
+    "sparse_coding": sparse_coding,
     "audio_mae": audio_mae,
     "frame_prediction": frame_prediction,
     "frame_prediction_latent": frame_prediction_latent,

@@ -32,7 +32,7 @@ APART = (
     "npid",
     "moco",
 )  # a linear projection of random features tells the patterns apart before any training
-LATENT = ("frame_prediction_latent", "multimodal")  # a step draws z, energies take the posterior's mean
+LATENT = ("frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent")  # a step draws z, energies take the posterior's mean
 MANY_PAIRS = ("byol", "simsiam", "moco_v3", "swav", "seer", "dino", "lejepa")  # both ways, or more than two views
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa")]
 
