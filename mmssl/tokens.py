@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -31,6 +31,7 @@ class Tokens(NamedTuple):
 
     value: Shaped[Tensor, "B N *D"]
     place: Place
+    summary: Float[Tensor, "B D"] | None = None  # the class token's embedding, where the encoder has one
 
 
 def at(tokens: Tokens, place: Place) -> Shaped[Tensor, "B M *D"]:

@@ -32,7 +32,7 @@ class ConvolutionalEncoder(nn.Module):
         self.stock = stock
 
     def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
-        value, place = seen["image"]
+        value, place, _ = seen["image"]
         rows, columns = place.grid
         if value.shape[1] != rows * columns:
             raise ConfigError(

@@ -58,7 +58,7 @@ class TextEncoder(nn.Module):
         self.has_types = not rotary and stock.config.type_vocab_size == 2
 
     def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
-        ids, place = seen["text"]
+        ids, place, _ = seen["text"]
         arguments = {"token_type_ids": self.token_types(ids, place)} if self.has_types else {}
         hidden = self.stock.base_model(
             input_ids=ids,

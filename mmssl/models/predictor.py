@@ -13,8 +13,8 @@ from mmssl.tokens import Place, Tokens, at
 class TransformerPredictor(nn.Module):
     """Mask tokens at the hidden places among the seen tokens, through layers of its own; never sees the answer.
 
-    He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A latent z is added to every mask token, or one of
-    its own to each.
+    He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A class token is seen, too: it has no position
+    and belongs to the first document. A latent z is added to every mask token, or one of its own to each.
     """
 
     def __init__(
@@ -46,6 +46,9 @@ class TransformerPredictor(nn.Module):
             where = positions(tokens.place, self.width) + self.modality[name]
             parts.append(self.project(tokens.value) + where)
             documents.append(tokens.place.document)
+            if tokens.summary is not None:
+                parts.append(self.project(tokens.summary)[:, None])
+                documents.append(torch.zeros_like(tokens.place.document[:, :1]))
         value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1))
         return self.answer(value[:, : asked.shape[1]])
 

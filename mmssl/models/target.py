@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
+from mmssl.errors import ConfigError
 from mmssl.tokens import Place, Tokens
 
 EPSILON = 1e-6  # added to a variance
@@ -29,15 +30,29 @@ class Data(nn.Module):
 
 
 class NormalisedPatches(Data):
-    """Each patch minus its mean, over its standard deviation (He et al. 2021, arXiv:2111.06377, section 3)."""
+    """Each patch minus its mean, over its standard deviation (He et al. 2021, arXiv:2111.06377, section 3), the
+    unbiased one as in the authors' code; ConfigError where a patch is one number.
+    """
 
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
-        return {name: Tokens(normalised(part.value), part.place) for name, part in tokens.items()}
+        found = {}
+        for name, part in tokens.items():
+            mean, deviation = mean_and_deviation(part.value)
+            found[name] = Tokens((part.value.float() - mean) / deviation, part.place)
+        return found
 
     def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor:
         """With the mean and deviation of the hidden patch itself: the model was never asked for them."""
-        mean, variance = answer.float().mean(-1, keepdim=True), answer.float().var(-1, keepdim=True, correction=0)
-        return prediction.float() * (variance + EPSILON).sqrt() + mean
+        mean, deviation = mean_and_deviation(answer)
+        return prediction.float() * deviation + mean
+
+
+def mean_and_deviation(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each patch, over the last axis, in float32; ConfigError where it is one number."""
+    if value.shape[-1] == 1:
+        raise ConfigError("method.normalise_patches: a patch of one number has no deviation; expected larger patches")
+    variance, mean = torch.var_mean(value.float(), -1, keepdim=True, correction=1)
+    return mean, (variance + EPSILON).sqrt()
 
 
 def normalised(value: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def positions(place: Place, width: int) -> Float[Tensor, "B N D"]:
 class TransformerEncoder(nn.Module):
     """Embed, add where each token lies, run the layers: on what is seen only, each modality alone or all together.
 
-    A class token stands before each sequence, as in the stock ViT; it is no part of the answer.
+    A class token stands before each sequence, as in the stock ViT; it is the summary of the sequence's first modality.
     """
 
     def __init__(
@@ -101,8 +101,12 @@ class TransformerEncoder(nn.Module):
         parts.insert(0, self.first.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
         documents.insert(0, torch.zeros_like(documents[0][:, :1]))
         lengths = [part.shape[1] for part in parts]
-        value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1)).split(lengths, 1)[1:]
-        return {name: Tokens(part, seen[name].place) for name, part in zip(seen, value, strict=True)}
+        first, *values = self.layers(torch.cat(parts, 1), torch.cat(documents, 1)).split(lengths, 1)
+        summaries = [first[:, 0], *[None] * (len(values) - 1)]
+        return {
+            name: Tokens(part, seen[name].place, summary)
+            for name, part, summary in zip(seen, values, summaries, strict=True)
+        }
 
     def cut(self, name: str) -> Cut:
         """How a modality of patches is cut."""

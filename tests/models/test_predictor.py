@@ -6,6 +6,7 @@ from tiny import words_of_tests
 from torch import nn
 
 from mmssl.models.predictor import TransformerPredictor, WordHead
+from mmssl.models.transformer import positions
 from mmssl.tokens import Place, Tokens, take, without
 
 GRID = (4, 4)
@@ -42,6 +43,20 @@ def test_the_order_of_what_is_seen_does_not_matter():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     moved = Tokens(take(SEEN, order).value, SEEN.place)  # the control: where it lies does
     assert not torch.allclose(predictor({"image": moved}, HIDDEN), expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_class_token_is_one_more_seen_token_without_a_position():
+    predictor = made()
+    summary = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    found = predictor({"image": SEEN._replace(summary=summary)}, HIDDEN)
+    # by hand: the projected token among the others, which changes the answers
+    value = torch.cat([predictor.project(SEEN.value), predictor.project(summary)[:, None]], 1)
+    value[:, :4] += positions(SEEN.place, 16) + predictor.modality["image"]
+    value = torch.cat([value, predictor.mask + positions(HIDDEN, 16)], 1)
+    expected = predictor.answer(predictor.layers(value, torch.zeros(2, 8, dtype=torch.long))[:, 5:])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert not torch.allclose(predictor({"image": SEEN}, HIDDEN), found, atol=1e-4)
 
 
 @torch.no_grad()

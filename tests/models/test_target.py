@@ -7,6 +7,7 @@ import torch
 from tiny import GRIDS, patterns, tiny_encoder
 from torch import nn
 
+from mmssl.errors import ConfigError
 from mmssl.models.target import Copy, Data, NormalisedPatches, Teacher, normalised
 from mmssl.tokens import Place, Tokens
 
@@ -33,18 +34,26 @@ def test_each_patch_is_normalised_by_its_own_mean_and_deviation():
     for row in range(2):
         for patch in range(3):
             one = value[row, patch]
-            expected = (one - one.mean()) / (one.var(correction=0) + 1e-6).sqrt()
+            expected = (one - one.mean()) / ((one - one.mean()).square().sum() / 7 + 1e-6).sqrt()
             torch.testing.assert_close(found.value[row, patch], expected)
 
 
 def test_a_perfect_prediction_is_shown_as_the_answer():
-    answer = tokens()["image"].value
-    shown = NormalisedPatches().shown(normalised(answer), answer, tokens()["image"].place)
-    torch.testing.assert_close(shown, answer)
+    target, answer = NormalisedPatches(), tokens()
+    shown = target.shown(target(answer)["image"].value, answer["image"].value, answer["image"].place)
+    torch.testing.assert_close(shown, answer["image"].value)
 
 
 def test_a_patch_of_one_colour_is_zero_not_infinite():
-    assert normalised(torch.full((1, 1, 8), 3.0)).abs().max() == 0
+    flat = {"image": tokens()["image"]._replace(value=torch.full((2, 3, 8), 3.0))}
+    assert NormalisedPatches()(flat)["image"].value.abs().max() == 0
+    assert normalised(flat["image"].value).abs().max() == 0
+
+
+def test_patches_of_one_number_cannot_be_normalised():
+    given = tokens()["image"]
+    with pytest.raises(ConfigError, match=r"method\.normalise_patches: a patch of one number"):
+        NormalisedPatches()({"image": given._replace(value=given.value[..., :1])})
 
 
 def student_and_copy(momentum: float) -> tuple[nn.Linear, Copy, torch.Tensor]:

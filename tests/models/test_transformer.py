@@ -101,6 +101,22 @@ def test_an_absent_modality_does_not_reach_the_other():
 
 
 @torch.no_grad()
+def test_the_class_token_is_the_summary_of_each_sequence():
+    seen = {name: tokens_of(encoder_of(*BOTH), name) for name in BOTH}
+    fused = encoder_of(*BOTH, fused=True)(seen)
+    assert fused["audio"].summary is None  # one sequence has one class token
+    apart = encoder_of(*BOTH)(seen)
+    found = [fused["video"].summary, *(tokens.summary for tokens in apart.values())]
+    for one in found:
+        assert one is not None
+        assert one.shape == (COUNT, 32)
+    after = encoder_of(*BOTH)({**seen, "video": changed(seen["video"], torch.tensor([True, False, True]))})["video"]
+    assert after.summary is not None
+    is_same = [torch.equal(*pair) for pair in zip(after.summary, apart["video"].summary, strict=True)]
+    assert is_same == [False, True, False]  # it reads its own sample
+
+
+@torch.no_grad()
 def test_padding_stays_finite():
     encoder = encoder_of("image")
     absent = without(tokens_of(encoder, "image"), torch.zeros(COUNT, dtype=torch.bool))

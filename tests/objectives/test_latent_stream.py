@@ -121,7 +121,8 @@ def one(tokens_or_place, row: int):
     """One sample of a batch of tokens or places."""
     if isinstance(tokens_or_place, Place):
         return Place(tokens_or_place.position[row][None], tokens_or_place.document[row][None], tokens_or_place.grid)
-    return tokens_or_place.value[row][None], one(tokens_or_place.place, row)
+    summary = None if tokens_or_place.summary is None else tokens_or_place.summary[row][None]
+    return tokens_or_place.value[row][None], one(tokens_or_place.place, row), summary
 
 
 @torch.no_grad()
