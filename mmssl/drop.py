@@ -31,6 +31,22 @@ def drop_random(hidden_ratio: float) -> Corruption:
     return corrupt
 
 
+def drop_squares(hidden_ratio: float, unit: int) -> Corruption:
+    """round(hidden_ratio * squares) of the squares of `unit` x `unit` cells that the grid consists of, each set of them
+    equally likely (Xie et al. 2021, arXiv:2111.09886, section 3.2); with a unit of 1 as `drop_random`.
+    """
+
+    def corrupt(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
+        rows, columns = tokens.place.grid
+        count = rows // unit * (columns // unit)
+        cell = torch.arange(rows * columns, device=tokens.value.device)
+        square = cell // columns // unit * (columns // unit) + cell % columns // unit
+        rank = draw.uniform("mask", count).argsort(1).argsort(1)
+        return parted(tokens, rank[:, square].argsort(1), bounded(hidden_ratio, count) * unit**2)
+
+    return corrupt
+
+
 def drop_blocks(hidden_ratio: float, block_ratio: float, aspect: tuple[float, float] = (0.75, 1.5)) -> Corruption:
     """Blocks of about `block_ratio` of the cells, height / width in `aspect`, until round(hidden_ratio * cells) are
     hidden.

@@ -7,6 +7,8 @@ import torch
 from mmssl.checkpoint import Restored, check_compatible
 from mmssl.config import Config
 from mmssl.errors import CheckpointError, ConfigError
+from mmssl.modalities.grids import Cut
+from mmssl.models.target import Tokenizer
 from mmssl.objectives.base import Objective
 from mmssl.runs import open_run
 
@@ -51,6 +53,20 @@ def objective_of_run(folder: str, modalities: Any) -> Objective:
     for name, tensor in expected.items():
         tensor.copy_(weights[name])
     return objective.requires_grad_(False).eval()
+
+
+def tokenizer_of_run(folder: str, modalities: Any, cut: Cut) -> Any:
+    """The objective of a run folder as a `Tokenizer`, frozen; ConfigError where it has no codes, or where its patches
+    are not those of `cut`.
+    """
+    found = objective_of_run(folder, modalities)
+    if not isinstance(found, Tokenizer):
+        raise ConfigError(f"method.pretrained: {folder} is a run without codes; expected one of vqvae")
+    cuts: Any = found.encoder.cuts
+    if cuts[cut.name].patch != cut.patch:
+        theirs, ours = (" x ".join(map(str, patch)) for patch in (cuts[cut.name].patch, cut.patch))
+        raise ConfigError(f"method.pretrained: {folder} has codes of patches of {theirs}; expected {ours}")
+    return found
 
 
 def opened(folder: str) -> tuple[Config, Restored]:

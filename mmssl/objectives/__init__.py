@@ -7,10 +7,11 @@ from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, J
 from mmssl.objectives.latent_stream import LatentStream
 from mmssl.objectives.predictive import NextSentence, Predictive, Stream
 from mmssl.objectives.ranking import Ranking
+from mmssl.objectives.sampled_codes import SampledCodes
 from mmssl.objectives.together import Together
 
 __all__ = [
     "Autoencoding", "Branch", "Clustering", "EmbeddingTeacher", "EncoderFeatures", "Itself", "JigsawBranch",
     "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures",
-    "ProjectedFeatures", "Ranking", "Stream", "Together", "Variational",
+    "ProjectedFeatures", "Ranking", "SampledCodes", "Stream", "Together", "Variational",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ import torch
 from tiny import words_of_tests
 from torch import nn
 
-from mmssl.models.predictor import TransformerPredictor, WordHead
+from mmssl.models.predictor import TokenHead, TransformerPredictor, WordHead
 from mmssl.models.transformer import positions
 from mmssl.tokens import Place, Tokens, take, without
 
@@ -119,3 +119,17 @@ def test_a_word_head_scores_each_word_by_its_vector_in_the_table():
     for place, index in ((0, 2), (1, 0)):
         expected = head.transform(text.value[0, index]) @ table.weight[5]
         assert scores[0, place, 5].item() == pytest.approx(float(expected), abs=1e-5)
+
+
+@torch.no_grad()
+def test_a_token_head_reads_the_embedding_at_the_place_alone():
+    torch.manual_seed(0)
+    everywhere = embedded(places([*range(16)], [*range(16)]))
+    for layers in (1, 3):
+        head = TokenHead(8, 5, "image", layers=layers)
+        found = head({"image": everywhere}, HIDDEN)
+        assert found.shape == (2, 3, 5)
+        for row in range(2):
+            for number, place in enumerate(HIDDEN.position[row]):
+                torch.testing.assert_close(found[row, number], head.answer(head.transform(everywhere.value[row, place])))
+        assert sum(isinstance(part, nn.Linear) for part in head.modules()) == layers
