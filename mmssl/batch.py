@@ -24,6 +24,16 @@ class Batch(NamedTuple):
         given = self.views.get(f"{name}.present")
         return torch.ones_like(self.draw.index, dtype=torch.bool) if given is None else given[0]
 
+    def times(self, count: int) -> "Batch":
+        """The same samples `count` times, one batch after another, each with draws of its own: of the epoch
+        epoch * count + turn. Of the views those are left that say which samples have a modality.
+        """
+        if count == 1:
+            return self
+        epoch = torch.cat([self.draw.epoch * count + turn for turn in range(count)])
+        views = {name: [torch.cat(views * count)] for name, views in self.views.items() if name.endswith(".present")}
+        return Batch(views, Draw(self.draw.seed, epoch, self.draw.index.repeat(count)))
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         views = {name: [view.to(device, non_blocking=True) for view in views] for name, views in self.views.items()}

@@ -13,17 +13,26 @@ class Place(NamedTuple):
 
     `position` is the index on the flattened grid and survives dropping and shuffling. `document` numbers the
     documents that are packed into one row (0 where a row is one sample); it is -1 where padded. Tokens see their own
-    document only.
+    document only. Places may be asked for in `blocks` of equal size, which stand one after another; a place may be part
+    of several of them.
     """
 
     position: Int[Tensor, "B N"]
     document: Int[Tensor, "B N"]
     grid: tuple[int, ...]  # (length,) | (rows, columns) | (times, bands) | (times, rows, columns)
+    blocks: int = 1
 
     @property
     def valid(self) -> Bool[Tensor, "B N"]:
         """False where padded."""
         return self.document >= 0
+
+    def times(self, count: int) -> "Place":
+        """Those of the same samples `count` times, one batch after another."""
+        if count == 1:
+            return self
+        position, document = (repeat(part, "b n -> (m b) n", m=count) for part in (self.position, self.document))
+        return self._replace(position=position, document=document)
 
 
 class Tokens(NamedTuple):
@@ -32,6 +41,14 @@ class Tokens(NamedTuple):
     value: Shaped[Tensor, "B N *D"]
     place: Place
     summary: Float[Tensor, "B D"] | None = None  # the class token's embedding, where the encoder has one
+
+    def times(self, count: int) -> "Tokens":
+        """Those of the same samples `count` times, one batch after another."""
+        if count == 1:
+            return self
+        value = repeat(self.value, "b ... -> (m b) ...", m=count)
+        summary = None if self.summary is None else repeat(self.summary, "b d -> (m b) d", m=count)
+        return Tokens(value, self.place.times(count), summary)
 
 
 def at(tokens: Tokens, place: Place) -> Shaped[Tensor, "B M *D"]:

@@ -28,6 +28,8 @@ OPTIONS = {
     # patches, not convolutions: nothing can be hidden from a ResNet
     "mae": [],
     "ijepa": [],
+    "sparse_coding": [],
+    "data2vec": [],
 }
 
 

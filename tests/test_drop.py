@@ -8,26 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import pad
+from whole_grids import draws, whole
 
 from mmssl.corruption import Corruption
-from mmssl.drop import LastFrame, bounded, drop_blocks, drop_random, drop_right, keep_past
+from mmssl.drop import LastFrame, bounded, drop_blocks, drop_random, drop_right, drop_squares, keep_past
 from mmssl.modalities.grids import Grid
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens
 
 RATIOS = (0.05, 0.3, 0.5, 0.75, 0.9)
 SHARES = {"random": drop_random, "blocks": lambda ratio: drop_blocks(ratio, 0.175)}
-
-
-def draws(count: int, seed: int = 0, epoch: int = 0) -> Draw:
-    """The draws of samples 0, 1, 2 ..."""
-    return Draw(seed, torch.full((count,), epoch), torch.arange(count))
-
-
-def whole(count: int, grid: tuple[int, ...]) -> Tokens:
-    """Tokens that hold their own position."""
-    position = torch.arange(prod(grid)).expand(count, -1)
-    return Tokens(position[..., None].float(), Place(position, torch.zeros_like(position), grid))
 
 
 def hidden_map(corrupt: Corruption, count: int, grid: tuple[int, ...], draw: Draw | None = None) -> Tensor:
@@ -191,3 +181,19 @@ def test_dropping_the_right_hides_whole_columns_of_every_picture():
     assert (seen.place.position % 4).unique().tolist() == [0, 1]
     assert hidden.position.shape == seen.place.position.shape == (3, 8)
     assert torch.equal(seen.value[..., 0].long(), seen.place.position)
+
+
+@pytest.mark.parametrize("unit, expected", [(1, 14), (2, 16)])  # round(0.6 * 24), and four of round(0.6 * 6)
+def test_whole_squares_are_hidden_each_as_often_as_the_others(unit, expected):
+    mask = hidden_map(drop_squares(0.6, unit), 600, (4, 6))
+    assert mask.sum(1).tolist() == [expected] * 600
+    squares = mask.unflatten(1, (4 // unit, unit, 6 // unit, unit))
+    assert torch.equal(squares.all(4).all(2), squares.any(4).any(2))
+    often, share = mask.float().mean(0), expected / 24
+    assert (often - share).abs().max() < 4.5 * (share * (1 - share) / 600) ** 0.5
+
+
+def test_squares_of_one_cell_are_hidden_as_single_ones():
+    assert torch.equal(hidden_map(drop_squares(0.6, 1), 50, (4, 6)), hidden_map(drop_random(0.6), 50, (4, 6)))
+    two = hidden_map(drop_squares(0.6, 2), 50, (4, 6))  # the control
+    assert not torch.equal(two, hidden_map(drop_random(0.6), 50, (4, 6)))

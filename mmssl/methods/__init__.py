@@ -8,7 +8,7 @@ from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, 
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
 from mmssl.methods.diffusion import diffusion
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
-from mmssl.methods.jepa import audio_visual_jepa, ijepa, vjepa
+from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
 from mmssl.methods.latent import conditional_vae, jepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
 from mmssl.methods.pixels import audio_mae, frame_prediction, frame_prediction_latent, mae
@@ -47,6 +47,7 @@ METHODS = {
     "simmim": simmim,
     "beit": beit,
     "ijepa": ijepa,
+    "data2vec": data2vec,
     "vae": vae,
     "vqvae": vqvae,
     "conditional_vae": conditional_vae,

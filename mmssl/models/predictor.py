@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -70,6 +71,25 @@ class TokenHead(nn.Module):
 
     def forward(self, sx: dict[str, Tokens], place: Place) -> Float[Tensor, "B M A"]:
         return self.answer(self.transform(at(sx[self.name], place)))
+
+
+class EachBlock(nn.Module):
+    """Asks a predictor for each block of the hidden places by itself: what it says of one does not depend on which
+    others are asked for (Assran et al. 2023, arXiv:2301.08243, section 3).
+    """
+
+    def __init__(self, predictor: nn.Module) -> None:
+        super().__init__()
+        self.predictor = predictor
+
+    def forward(self, sx: dict[str, Tokens], place: Place) -> Float[Tensor, "B M A"]:
+        position, document = (
+            rearrange(part, "b (t k) -> (t b) k", t=place.blocks) for part in (place.position, place.document)
+        )
+        seen = {name: tokens.times(place.blocks) for name, tokens in sx.items()}
+        return rearrange(
+            self.predictor(seen, Place(position, document, place.grid)), "(t b) k a -> b (t k) a", t=place.blocks
+        )
 
 
 class WordHead(nn.Module):

@@ -7,9 +7,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
+from torch.nn.functional import instance_norm, layer_norm
 
 from mmssl.errors import ConfigError
+from mmssl.models.transformer import TransformerEncoder
 from mmssl.tokens import Place, Tokens
 
 EPSILON = 1e-6  # added to a variance
@@ -131,6 +132,51 @@ class Teacher(Copy):
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         whole = {name: self.module({name: part})[name] for name, part in tokens.items()}
         return {name: Tokens(normalised(part.value), part.place) for name, part in whole.items()}
+
+    def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor | None:
+        """Nobody can look at an embedding."""
+        return None
+
+
+class LayersTeacher(Teacher):
+    """The mean over the last `top_layers` layers of what the perceptrons of a copy of the encoder add to each token
+    (Baevski et al. 2022, arXiv:2212.07525, section 3).
+
+    As in the authors' code each layer is normalised first, each feature over the tokens of a sample, and the mean is
+    layer-normalised.
+    """
+
+    def __init__(self, student: TransformerEncoder, momentum: float, last: float, top_layers: int) -> None:
+        super().__init__(student, momentum, last)
+        if top_layers > len(student.layers.layers):
+            raise ConfigError(
+                f"method.top_layers {top_layers}: the encoder has {len(student.layers.layers)} layers; expected no more"
+            )
+        self.top_layers = top_layers
+
+    @torch.no_grad()
+    def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        return {name: Tokens(self.mean(name, part), part.place) for name, part in tokens.items()}
+
+    def mean(self, name: str, tokens: Tokens) -> Float[Tensor, "B N D"]:
+        """That of the normalised layers, normalised."""
+        assert isinstance(self.module, TransformerEncoder)
+        layers = self.module.added(name, tokens)[-self.top_layers :]
+        parts = [instance_norm(layer.float().mT).mT for layer in layers]
+        return normalised(torch.stack(parts).mean(0))
+
+
+class OwnEmbeddings(Data):
+    """The student's own embeddings of all tokens, with gradient, each modality encoded alone (Balestriero & LeCun 2025,
+    arXiv:2511.08544: no teacher, no stop-gradient). Nothing here keeps them apart.
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        return {name: Tokens(self.student({name: part})[name].value, part.place) for name, part in tokens.items()}
 
     def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor | None:
         """Nobody can look at an embedding."""

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface, ViTConfig
-from transformers.models.vit.modeling_vit import ViTLayer
+from transformers.models.vit.modeling_vit import ViTLayer, ViTMLP
 
 from mmssl.attention import NAME, Packing, attention
 from mmssl.errors import ConfigError
@@ -107,6 +107,22 @@ class TransformerEncoder(nn.Module):
             name: Tokens(part, seen[name].place, summary)
             for name, part, summary in zip(seen, values, summaries, strict=True)
         }
+
+    def added(self, name: str, tokens: Tokens) -> list[Float[Tensor, "B N D"]]:
+        """What the perceptron of each layer adds to the tokens of one modality alone, from first to last layer."""
+        found: list[Tensor] = []
+        # within the layers' own forward: where their weights are shared among processes, they are whole only there
+        hooks = [
+            part.register_forward_hook(lambda module, given, answer: found.append(answer[:, 1:]))
+            for part in self.layers.modules()
+            if isinstance(part, ViTMLP)
+        ]
+        try:
+            self.together({name: tokens})
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
 
     def cut(self, name: str) -> Cut:
         """How a modality of patches is cut."""

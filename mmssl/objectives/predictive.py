@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from einops import reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -11,6 +12,7 @@ from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.models.target import Data, Teacher
 from mmssl.objectives.base import Noise, Objective, Output
+from mmssl.objectives.regularizer import Regularizer
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, in_turn, without
 
@@ -19,7 +21,6 @@ Tokenize = Callable[[list[Tensor]], Tokens]
 Pairing = Callable[[Tokens, Place], tuple[Tensor, Tensor]]  # `in_turn` | `in_place`
 Base = Callable[[Tokens, Place], Tensor | float]  # (seen, hidden) -> (B, M, D)
 Fill = Callable[[Tokens, Place], Tokens]  # (seen, hidden) -> what the encoder reads
-Regularizer = Callable[[dict[str, Tokens], Batch], dict[str, Tensor]]
 Drop = Callable[[Batch], dict[str, Bool[Tensor, " B"]]]  # which samples' modality the encoder is shown at all
 
 
@@ -81,7 +82,11 @@ class Stream(nn.Module):
 
 
 class Predictive(Objective):
-    """F(x, y) = mean over hidden places of energy(predictor(encoder(x), place), target(y) at the place)."""
+    """F(x, y) = mean over hidden places of energy(predictor(encoder(x), place), target(y) at the place).
+
+    A step hides something of each sample `num_masks` times, and computes the target once (Baevski et al. 2022,
+    arXiv:2212.07525, section 3); energies are of one mask.
+    """
 
     hides = True
     target: Data | Teacher
@@ -94,31 +99,39 @@ class Predictive(Objective):
         target: Data | Teacher | None = None,
         regularizers: Sequence[Regularizer] = (),
         shown: Drop = lambda batch: {},
+        num_masks: int = 1,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.num_masks = encoder, num_masks
         self.streams = nn.ModuleDict(streams)
         self.by_name = streams  # the same, with their type
         self.target = Data() if target is None else target
-        self.regularizers = nn.ModuleList(regularizers)  # type: ignore[arg-type]
+        self.regularizers = nn.ModuleList(regularizers)
+        self.all_regularizers = regularizers  # the same, with their type
         self.shown = shown
         self.answered = tuple(streams)
         self.has_latent = any(stream.has_latent for stream in streams.values())
 
     def forward(self, batch: Batch) -> Output:
-        tokens, seen, hidden = self.corrupted(batch)
-        # what is seen is encoded once, then each modality predicts what is hidden of it
-        sx = self.encoded(self.dropped(seen, batch), hidden)
+        tokens, masks = self.tokens(batch), batch.times(self.num_masks)
+        seen, hidden = self.parted({name: part.times(self.num_masks) for name, part in tokens.items()}, masks.draw)
+        # what is seen is encoded once, then each modality predicts what is hidden of it; all masks share the targets
+        sx = self.encoded(self.dropped(seen, masks), hidden)
         sy = self.target(tokens)
         terms, energies = {}, []
         for name, stream in self.by_name.items():
-            parts, energy = stream.terms(sx, seen[name], sy[name], hidden[name], batch.draw)
+            answer = sy[name].times(self.num_masks)
+            parts, energy = stream.terms(sx, seen[name], answer, hidden[name], masks.draw)
             # every sample weighs the same, so the mean over a global batch does not depend on how it is split
             terms |= {name + suffix: part.mean() for suffix, part in parts.items()}
             energies.append(energy.detach())
-        for regularizer in self.regularizers:
-            terms |= regularizer(sx, batch)
-        return Output(terms, torch.stack(energies).sum(0), pooled(sx).detach())
+        for regularizer in self.all_regularizers:
+            terms |= regularizer(sx, sy, batch)
+        return Output(terms, self.over_masks(torch.stack(energies).sum(0)), self.over_masks(pooled(sx).detach()))
+
+    def over_masks(self, value: Float[Tensor, "MB *D"]) -> Float[Tensor, "B *D"]:
+        """The mean over each sample's masks."""
+        return value if self.num_masks == 1 else reduce(value, "(m b) ... -> b ...", "mean", m=self.num_masks)
 
     def encoded(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tokens]:
         """Embeddings of what is seen; `hidden` may be of other modalities."""
@@ -187,13 +200,19 @@ class Predictive(Objective):
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
         tokens = self.tokens(batch)
-        pairs = {name: stream.corrupt(tokens[name], batch.draw) for name, stream in self.by_name.items()}
-        return tokens, {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+        return tokens, *self.parted(tokens, batch.draw)
+
+    def parted(self, tokens: dict[str, Tokens], draw: Draw) -> tuple[dict[str, Tokens], dict[str, Place]]:
+        """What is seen and what is hidden of each modality."""
+        pairs = {name: stream.corrupt(tokens[name], draw) for name, stream in self.by_name.items()}
+        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
 
     def after_step(self, progress: float) -> None:
         self.target.follow(self.encoder, progress)
         for stream in self.by_name.values():
             stream.settle()
+        for regularizer in self.all_regularizers:
+            regularizer.settle(progress)
 
 
 def pooled(sx: dict[str, Tokens]) -> Float[Tensor, "B D"]:
@@ -205,7 +224,7 @@ def pooled(sx: dict[str, Tokens]) -> Float[Tensor, "B D"]:
     return torch.stack(means).mean(0)
 
 
-class NextSentence(nn.Module):
+class NextSentence(Regularizer):
     """BERT's second loss: is the second half of a document its own? (Devlin et al. 2018, arXiv:1810.04805, section
     3.1).
 
@@ -217,7 +236,7 @@ class NextSentence(nn.Module):
         self.pooler = nn.Linear(width, width)
         self.classifier = nn.Linear(width, 2)
 
-    def forward(self, sx: dict[str, Tokens], batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    def forward(self, sx: dict[str, Tokens], sy: dict[str, Tokens], batch: Batch) -> dict[str, Float[Tensor, ""]]:
         label: Int[Tensor, "B N"] = batch.views["next_sentence"][0]
         rows, columns = torch.nonzero(label >= 0, as_tuple=True)
         logits = self.classifier(torch.tanh(self.pooler(sx["text"].value[rows, columns]))).float()
@@ -236,7 +255,9 @@ def repeated(tokens: Tokens, row: int, count: int) -> Tokens:
 def place_of(place: Place, row: int, count: int) -> Place:
     """`count` times the places of one sample."""
     size = place.position.shape[1]
-    return Place(place.position[row].expand(count, size), place.document[row].expand(count, size), place.grid)
+    return place._replace(
+        position=place.position[row].expand(count, size), document=place.document[row].expand(count, size)
+    )
 
 
 def pair_energy(energy: Energy, prediction: Tensor, answer: Tensor, valid: Bool[Tensor, "*B M"]) -> Float[Tensor, "*B"]:

@@ -32,8 +32,8 @@ APART = (
     "npid",
     "moco",
 )  # a linear projection of random features tells the patterns apart before any training
-LATENT = ("frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent")  # a step draws z, energies take the posterior's mean
-MANY_PAIRS = ("byol", "simsiam", "moco_v3", "swav", "seer", "dino", "lejepa")  # both ways, or more than two views
+LATENT = ("vae", "frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent")  # a step draws z, energies take the posterior's mean
+MANY_PAIRS = ("byol", "simsiam", "moco_v3", "swav", "seer", "dino", "lejepa", "data2vec")  # more than one a sample
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa")]
 
 

@@ -178,7 +178,7 @@ def next_sentence(labels: list[list[int]]) -> float:
     values = torch.where((label >= 0)[..., None], torch.tensor([0.5493061443340549, 0.0]), 50.0)
     place = Place(torch.zeros_like(label), torch.zeros_like(label), (label.shape[1],))
     batch = Batch({"next_sentence": [label]}, Draw(0, torch.zeros(len(label)).long(), torch.arange(len(label))))
-    return float(module({"text": Tokens(values, place)}, batch)["next_sentence"].detach())
+    return float(module({"text": Tokens(values, place)}, {}, batch)["next_sentence"].detach())
 
 
 def test_the_next_sentence_loss_worked_by_hand():
