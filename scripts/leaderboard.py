@@ -28,14 +28,19 @@ OPTIONS = {
     # patches, not convolutions: nothing can be hidden from a ResNet
     "mae": [],
     "ijepa": [],
+    "denoising_autoencoder": [],
+    "simmim": [],
+    "beit": [],
     "sparse_coding": [],
     "data2vec": [],
 }
+PRETRAINED = {"clusterfit": "simclr", "beit": "vqvae"}  # the run of the same seed that a method begins from
 
 
 def arguments(method: str, seed: int, asked: argparse.Namespace) -> list[str]:
     """Of `mmssl pretrain`."""
-    pretrained = [f"method.pretrained={asked.out / f'simclr-{seed}'}"] if method == "clusterfit" else []
+    other = PRETRAINED.get(method)
+    pretrained = [f"method.pretrained={asked.out / f'{other}-{seed}'}"] if other else []
     return [
         f"configs/image_pretraining_{method}_folder.yaml", f"run={asked.out / f'{method}-{seed}'}", f"seed={seed}",
         f"data.source={asked.train}", f"data.heldout={asked.test}", f"evaluate.source={asked.train}",
@@ -78,10 +83,10 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     methods = [method for method in PICTURES if method in asked.only]
     with ThreadPoolExecutor(asked.at_once) as pool:
-        # ClusterFit takes the features of a run of SimCLR
+        # what begins from another run comes last
         for seed in asked.seeds:
-            first = [method for method in methods if method != "clusterfit"]
-            later = [method for method in methods if method == "clusterfit"]
+            first = [method for method in methods if method not in PRETRAINED]
+            later = [method for method in methods if method in PRETRAINED]
             for part in (first, later):
                 for line in pool.map(lambda method, seed=seed: run(method, seed, asked), part):
                     print(line, flush=True)

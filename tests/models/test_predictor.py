@@ -131,5 +131,6 @@ def test_a_token_head_reads_the_embedding_at_the_place_alone():
         assert found.shape == (2, 3, 5)
         for row in range(2):
             for number, place in enumerate(HIDDEN.position[row]):
-                torch.testing.assert_close(found[row, number], head.answer(head.transform(everywhere.value[row, place])))
+                expected = head.answer(head.transform(everywhere.value[row, place]))
+                torch.testing.assert_close(found[row, number], expected)
         assert sum(isinstance(part, nn.Linear) for part in head.modules()) == layers
