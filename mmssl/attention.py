@@ -6,6 +6,9 @@ mask from them (`create_bidirectional_mask` ignores packing). On CUDA half preci
 on unpadded tokens.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from mmssl.dropout import drop
 NAME = "mmssl"
 HIDDEN = -1e4  # added to scores: exp(-1e4) is 0 in every type
 PLAIN_AT_MOST = {torch.bfloat16: 600, torch.float16: 600, torch.float32: 256}  # CPU: beyond, the fused kernel is faster
+IS_TWICE = ContextVar("is_twice", default=False)  # whether gradients need gradients, see `twice_differentiable`
 
 
 class Packing:
@@ -67,6 +71,8 @@ def attention(
     if attention_mask is not None:
         raise ValueError("attention: got attention_mask; expected `packing` alone to say which tokens are seen")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if IS_TWICE.get():
+        return plain(query, key, value, packing.bias(query, sliding_window), scale, dropout), None
     if query.is_cuda and query.dtype != torch.float32 and dropout == 0.0:
         return varlen(query, key, value, packing.document, scale, sliding_window), None
     if query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]:
@@ -118,6 +124,16 @@ def varlen(
     mixed = varlen_attn(query, key, value, begin, begin, length, length, scale=scaling, window_size=reach)
     assert isinstance(mixed, Tensor)
     return rearrange(mixed, "(b n) h d -> b n h d", b=batch)
+
+
+@contextmanager
+def twice_differentiable(is_needed: bool = True) -> Iterator[None]:
+    """Within it gradients of attention have gradients, for penalties on a slope: those of fused kernels have none."""
+    token = IS_TWICE.set(is_needed)
+    try:
+        yield
+    finally:
+        IS_TWICE.reset(token)
 
 
 def use_attention(model: PreTrainedModel) -> PreTrainedModel:

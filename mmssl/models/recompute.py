@@ -8,19 +8,26 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mmssl.attention import IS_TWICE
 from mmssl.errors import ConfigError
 
 IS_AGAIN = ContextVar("is_again", default=False)
 
 
 class once_more:
-    """Within it a layer sees a batch for the second time: what it learns by looking at it, it has learnt already."""
+    """Within it a layer sees a batch for the second time: what it learns by looking at it, it has learnt already, and
+    attention runs as where this was made.
+    """
+
+    def __init__(self) -> None:
+        self.is_twice = IS_TWICE.get()
 
     def __enter__(self) -> None:
-        self.token = IS_AGAIN.set(True)
+        self.tokens = IS_AGAIN.set(True), IS_TWICE.set(self.is_twice)
 
     def __exit__(self, *error: object) -> None:
-        IS_AGAIN.reset(self.token)
+        for variable, token in zip((IS_AGAIN, IS_TWICE), self.tokens, strict=True):
+            variable.reset(token)
 
 
 def is_again() -> bool:

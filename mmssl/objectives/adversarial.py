@@ -1,0 +1,118 @@
+"""A game: a generator fills in what is hidden, a critic tells its pictures from real ones and so becomes the energy."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmssl.attention import twice_differentiable
+from mmssl.batch import Batch
+from mmssl.corruption import Corruption
+from mmssl.losses.adversarial import Game, along, squared_slope
+from mmssl.models.predictor import TransformerPredictor
+from mmssl.models.transformer import TransformerEncoder
+from mmssl.objectives.base import Noise, Objective, Output
+from mmssl.objectives.predictive import place_of, pooled, repeated
+from mmssl.tokens import Place, Tokens, at, in_place
+
+
+class Adversarial(Objective):
+    """F(x, y) = -critic(x, y), where the critic is the encoder of the whole picture and a head on its mean embedding.
+
+    Both players descend in the same step, each along its own term: the critic is shown what was generated, and gives
+    the generator the slope of its score there. z has no cost that would limit its capacity: the generator may use all
+    of it or none, so nothing is said of its bits.
+    """
+
+    normalised = False
+    hides = True
+    has_latent = True
+
+    def __init__(
+        self, *, name: str, encoder: TransformerEncoder, corrupt: Corruption, generator: TransformerPredictor,
+        latent_width: int, game: Game, penalty_weight: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.name, self.answered, self.encoder, self.generator = name, (name,), encoder, generator
+        self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, 1))
+        self.tokenize, self.corrupt = encoder.cut(name).tokenize, corrupt
+        self.latent_width, self.game, self.penalty_weight = latent_width, game, penalty_weight
+
+    def forward(self, batch: Batch) -> Output:
+        tokens, sx, places = self.corrupted(batch)
+        seen, hidden = sx[self.name], places[self.name]
+        real = at(tokens[self.name], hidden)
+        generated = self.generator(sx, hidden, batch.draw.normal("z", self.latent_width)).float()
+
+        # the critic judges both; the generator's share of its gradient ends at what is shown
+        embedding = self.embedding(seen, hidden, real)
+        of_real = self.score(embedding)
+        with torch.enable_grad():
+            shown = generated.detach().requires_grad_()
+            of_generated = self.critic(seen, hidden, shown)
+            followed = along(of_generated, shown, generated)
+
+        # the critic may not be steep; half precision would make its slope coarse
+        point = self.game.point(real, shown.detach(), batch.draw.uniform("penalty", 1)[:, 0])
+        with torch.autocast(point.device.type, enabled=False), twice_differentiable():
+            squared = squared_slope(lambda answer: self.critic(seen, hidden, answer), point.float())
+
+        terms = {
+            "critic": self.game.critic(of_real, of_generated).mean(),
+            "generator": self.game.generator(followed).mean(),
+            "penalty": self.penalty_weight * self.game.penalty(squared).mean(),
+        }
+        return Output(terms, -of_real.detach(), embedding.detach())
+
+    def embedding(self, seen: Tokens, hidden: Place, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B E"]:
+        """The mean embedding of the picture that has these patches at the hidden places."""
+        return pooled(self.encoder({self.name: joined(seen, Tokens(answer, hidden))}))
+
+    def score(self, embedding: Float[Tensor, "B E"]) -> Float[Tensor, " B"]:
+        """How real a picture looks: a logit, or a height of slope 1."""
+        return self.head(embedding)[:, 0].float()
+
+    def critic(self, seen: Tokens, hidden: Place, answer: Float[Tensor, "B M D"]) -> Float[Tensor, " B"]:
+        """How well these patches fit what is seen."""
+        return self.score(self.embedding(seen, hidden, answer))
+
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
+        _, seen, hidden = self.corrupted(batch)
+        others = batch if answers is None else answers
+        return self.energies_of(seen, hidden, {self.name: self.tokenize(others.views[self.name])})
+
+    def energies_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, "A B"]:
+        sx, places = seen[self.name], hidden[self.name]
+        answer, _ = in_place(answers[self.name], places)
+        rows = [
+            self.critic(repeated(sx, row, len(of_row)), place_of(places, row, len(of_row)), of_row)
+            for row, of_row in enumerate(answer)
+        ]
+        return -torch.stack(rows)
+
+    def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
+        tokens = self.tokenize(batch.views[self.name])
+        seen, hidden = self.corrupt(tokens, batch.draw)
+        assert hidden is not None
+        return {self.name: tokens}, {self.name: seen}, {self.name: hidden}
+
+    def predict(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], noise: Noise | None = None
+    ) -> dict[str, Tensor]:
+        sx, place = seen[self.name], hidden[self.name]
+        z = sx.value.new_zeros(len(sx.value), self.latent_width) if noise is None else noise(self.latent_width)
+        return {self.name: self.generator(seen, place, z)}
+
+    def patches_of(
+        self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place
+    ) -> Float[Tensor, "B M D"] | None:
+        return prediction.float()
+
+
+def joined(seen: Tokens, answer: Tokens) -> Tokens:
+    """Both, one after the other: each token knows its place."""
+    parts = zip(seen.place[:2], answer.place[:2], strict=True)  # positions, documents
+    position, document = (torch.cat(pair, 1) for pair in parts)
+    place = seen.place._replace(position=position, document=document)
+    return Tokens(torch.cat([seen.value, answer.value], 1), place)
