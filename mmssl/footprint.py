@@ -10,6 +10,7 @@ from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.distributed import alone
 from mmssl.losses.criterion import Criterion
+from mmssl.models.codebook import Codebook
 from mmssl.models.codes import Code
 from mmssl.models.likelihood import SquaredOutput
 from mmssl.models.target import Copy
@@ -93,14 +94,14 @@ def kept_bytes(objective: Objective, batch: Batch) -> int:
 @contextmanager
 def untouched(objective: Objective) -> Iterator[None]:
     """Within it the objective trains on one process, and leaves nothing behind: no number drawn, no statistics, nothing
-    noted by a criterion, a code or an output.
+    noted by a criterion, a code, a codebook or an output.
     """
     modes = {part: part.training for part in objective.modules()}
     buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
     device = next(objective.parameters()).device
     objective.train()
     for part in modes:
-        if isinstance(part, (Criterion, Code, SquaredOutput)):
+        if isinstance(part, (Criterion, Code, Codebook, SquaredOutput)):
             part.eval()
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), alone():

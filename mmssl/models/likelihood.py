@@ -33,14 +33,14 @@ class NormalOutput(SquaredOutput):
     -log p(y | z) = D (energy / (2 deviation^2) + log deviation + log(2 pi) / 2) of D numbers, so the loss energy +
     2 deviation^2 / D * cost is the negative bound up to a factor and a constant. With `deviation` 0 it follows the
     training error, which is its most likely value (Rybkin et al. 2021, arXiv:2006.13202, section 3.2; there of each
-    batch, here a mean over about 100 steps).
+    batch, here a mean over about 10 steps).
     """
 
     variance: Float[Tensor, ""]
 
     def __init__(self, deviation: float) -> None:
         super().__init__()
-        self.is_learnt, self.momentum = deviation == 0, 0.99
+        self.is_learnt, self.momentum = deviation == 0, 0.9
         self.register_buffer("variance", torch.tensor(deviation**2 if deviation else 1.0))
         self.noted: list[Tensor] = []
 

@@ -4,7 +4,7 @@ from math import log, prod
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmssl.batch import Batch
@@ -13,6 +13,7 @@ from mmssl.energy import squared_error
 from mmssl.modalities.grids import Cut
 from mmssl.models.codes import Code, Coded, GaussianCode, whole
 from mmssl.models.likelihood import NormalOutput, SquaredOutput
+from mmssl.models.vector_code import VectorCode
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.predictive import pair_energy, place_of, pooled
 from mmssl.tokens import Place, Tokens, without
@@ -93,7 +94,9 @@ class Autoencoding(Objective):
             coded = self.coded(both)
             mine = place_of(place, row, len(both.value))
             answer = answers[name].value[:, place.position[row]]
-            error = pair_energy(squared_error, self.decode(coded.z, mine), answer, place.valid[row])
+            error = pair_energy(
+                squared_error, self.decode(coded.z, mine), answer, place.valid[row].expand(answer.shape[:2])
+            )
             rows.append(error + self.cost(coded))
         return torch.stack(rows)
 
@@ -174,3 +177,22 @@ class Variational(Autoencoding):
     def decoded(self, latents: Float[Tensor, "B N Z"], place: Place) -> Float[Tensor, "B N D"]:
         """The patches at all places of samples that are given by their z."""
         return self.decode(Tokens(latents, place if self.code.spatial else whole(place)), place).float()
+
+
+class VectorAutoencoding(Autoencoding):
+    """With vectors of a codebook as z: what turns patches into codes, and codes into patches (a `Tokenizer`)."""
+
+    code: VectorCode
+
+    @property
+    def num_codes(self) -> int:
+        """Entries of the codebook."""
+        return self.code.num_codes
+
+    def codes(self, tokens: Tokens) -> Int[Tensor, "B N"]:
+        """The code of each patch; all patches of a sample are given."""
+        return self.code.ids(self.embedded(tokens))
+
+    def patches(self, codes: Int[Tensor, "B N"], place: Place) -> Float[Tensor, "B N D"]:
+        """What the codes at these places, and no others, say of these places."""
+        return self.decode(Tokens(self.code.vectors(codes), place), place).float()
