@@ -25,9 +25,11 @@ class SampledCodes(Predictive):
     said of bits: there is no latent variable whose capacity is limited.
     """
 
+    target: Codes
+
     def __init__(self, *, target: Codes, rounds: int, **parts: Any) -> None:
         super().__init__(target=target, **parts)
-        self.tokenizer, self.rounds, self.has_latent = target.tokenizer, rounds, True
+        self.rounds, self.has_latent = rounds, True
 
     def predict(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], noise: Noise | None = None
@@ -39,7 +41,7 @@ class SampledCodes(Predictive):
             return super().predict(seen, hidden)
         ((name, place),) = hidden.items()
         codes = self.drawn(name, seen, place, noise)
-        return {name: SURE * one_hot(codes, self.tokenizer.num_codes).float()}
+        return {name: SURE * one_hot(codes, self.target.tokenizer.num_codes).float()}
 
     def drawn(self, name: str, seen: dict[str, Tokens], place: Place, noise: Noise) -> Int[Tensor, "B M"]:
         """Codes of the hidden places, some at a time."""
@@ -56,7 +58,7 @@ class SampledCodes(Predictive):
             logits = self.by_name[name].predict(sx, known, between(asked, start, end))
             codes = torch.cat([codes, inverse(logits, chance[:, start:end])], 1)
             there = between(asked, 0, end)
-            known = joined(seen[name], Tokens(self.tokenizer.patches(codes, there), there))
+            known = joined(seen[name], Tokens(self.target.tokenizer.patches(codes, there), there))
         return codes.gather(1, order.argsort(1))
 
 
