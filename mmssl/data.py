@@ -16,6 +16,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetsError
 from mmssl.errors import CheckpointError, DataError, MmsslError
 from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.text_files import Report, decoded_blocks
+from mmssl.modalities.world_samples import WORLDS, world_with
 from mmssl.random import hashed
 from mmssl.sections import DataConfig
 from mmssl.sources import (
@@ -142,7 +143,8 @@ def values(dataset: Dataset, column: str) -> Iterator[str]:
 def opened(request: Request) -> tuple[Iterator[Row], list]:
     """The rows of a source, not yet read, and what tells its present content from another."""
     source, config = request.source, request.config
-    if source == "savanna":
+    if source in WORLDS:
+        world_with(source, ("text",))
         return savanna_rows(request), [request.seed, config.samples, next(savanna_rows(request))["text"]]
     path = Path(source).expanduser()
     if is_saved(path):

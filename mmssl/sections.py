@@ -1,5 +1,6 @@
 """The sections of a config: what each key is, its unit, its bounds and its default."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +16,13 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 RatioBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Ratios = Ratio | Annotated[list[Ratio], Field(min_length=1)]  # a list has one for each view, of which the last repeats
 Unit = Literal["line", "paragraph", "file"]
+Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+
+def sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a square, by its side, or of a rectangle."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def conflict(key: str, came: object, expected: str) -> PydanticCustomError:
@@ -43,7 +51,7 @@ class Choice(Section):
 class DataConfig(Section):
     """What is read, and how it becomes rows."""
 
-    source: Text | Texts = "savanna"  # folder, glob, file, hub id or `savanna`; a list is a mixture
+    source: Text | Texts = "savanna"  # folder, glob, file, hub id, `savanna` or `encounters`; a list is a mixture
     heldout: RatioBelowOne | Text = 0.05  # ratio of the documents held out of training, or a source of its own
     split: Text = "train"  # of a hub source or a folder of `datasets`
     text_column: Text = "text"
@@ -58,7 +66,7 @@ class DataConfig(Section):
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0  # of p_i ~ n_i^exponent over the groups or the list's sources
     streaming: bool = False  # read a hub source as a stream
     documents: CountOrZero = 0  # documents, or pictures of tables and archives, at most; 0 = all, but of a stream
-    samples: Count = 20000  # samples of `savanna`
+    samples: Count = 20000  # samples of `savanna` or `encounters`
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
     workers: CountOrZero = 0  # processes that decode
     cache: Text = "cache"  # folder of tokenised rows and of pictures, relative to the run folder
@@ -74,15 +82,27 @@ class DataConfig(Section):
 class ImageConfig(Section):
     """How a picture is read."""
 
-    size: Count = 32  # pixels: the shorter side is resized to it, the rest is cut off around the centre
-    stored_size: CountOrZero = 0  # pixels of a decoded picture, out of which random crops are cut; 0: size
+    size: Count | Pair = 32  # pixels of a side, or [height, width]: what is of another aspect is cut around the centre
+    stored_size: CountOrZero = 0  # pixels of a decoded picture's shorter side, to cut random crops of; 0: as size
 
     @model_validator(mode="after")
     def stores_what_it_shows(self) -> "ImageConfig":
         """Pixels that were not kept cannot be shown."""
-        if 0 < self.stored_size < self.size:
-            raise conflict("stored_size", self.stored_size, f"0, or image.size ({self.size}) at least")
+        if 0 < self.stored_size < (least := min(self.sides)):
+            raise conflict("stored_size", self.stored_size, f"0, or the shorter side of image.size ({least}) at least")
         return self
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of what a model sees."""
+        return sides(self.size)
+
+    @property
+    def stored_sides(self) -> tuple[int, int]:
+        """Height and width of what is decoded, of the same aspect to a pixel."""
+        height, width = self.sides
+        scale = (self.stored_size or min(self.sides)) / min(self.sides)
+        return round(scale * height), round(scale * width)
 
 
 class AudioConfig(Section):

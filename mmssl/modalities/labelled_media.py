@@ -12,11 +12,13 @@ from torch import Tensor
 from mmssl.config import Config
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample, Report
+from mmssl.modalities.decoding import Values, decoding_of
 from mmssl.modalities.media_cache import quiet
 from mmssl.modalities.media_data import Tables, prepare_media, reopen_media, tell
 from mmssl.modalities.media_files import MediaFile, kinds, samples_of, split_files
 from mmssl.modalities.media_reader import Reader, tensors
-from mmssl.modalities.media_samples import Values, decoded_samples, decoding_of
+from mmssl.modalities.media_samples import decoded_samples
+from mmssl.modalities.world_samples import WORLDS
 
 
 class LabelledMedia(NamedTuple):
@@ -37,17 +39,17 @@ def labelled_media(config: Config, folder: Path, report: Report, modalities: tup
     """
     if config.evaluate.source == "data":
         make = Tables(config, folder, modalities, report)
-        found = (
-            labels_of_the_run(make, folder) if config.data.source != "savanna" else labels_of_the_world(make, folder)
-        )
+        source = config.data.source
+        of_world = isinstance(source, str) and source in WORLDS
+        found = labels_of_the_world(make, folder, str(source)) if of_world else labels_of_the_run(make, folder)
         if found is not None and not is_enough(found):
             count = f"{len(found.train_labels)} samples of {len(found.names)} label(s)"
             print(f"note: no probe: {count} to fit it to; expected 5, two of each of two labels", file=sys.stderr)
         return found if found is not None and is_enough(found) else None
     named = config.data.model_copy(update={"label_column": config.evaluate.label_column})
     make = Tables(config.model_copy(update={"data": named}), folder, modalities, report)
-    if config.evaluate.source == "savanna":
-        return labels_of_the_world(make, folder)
+    if config.evaluate.source in WORLDS:
+        return labels_of_the_world(make, folder, config.evaluate.source)
     found = labels_of_a_source(make, folder, config.evaluate.source)
     if found is None:
         raise DataError(f"{config.evaluate.source}: 1 file; expected 2 or more, to train a probe and to test it")
@@ -59,10 +61,10 @@ def is_enough(found: LabelledMedia) -> bool:
     return len(found.train_labels) >= 5 and int((found.train_labels.bincount() >= 2).sum()) >= 2
 
 
-def labels_of_the_world(make: Tables, folder: Path) -> LabelledMedia:
-    """Fresh samples of the built-in world."""
+def labels_of_the_world(make: Tables, folder: Path, world: str) -> LabelledMedia:
+    """Fresh samples of a built-in world."""
     most = make.config.evaluate.documents
-    return numbered(make, folder, [make.of_world(part, most) for part in ("probe", "test")])
+    return numbered(make, folder, [make.of_world(world, part, most) for part in ("probe", "test")])
 
 
 def labels_of_the_run(make: Tables, folder: Path) -> LabelledMedia | None:

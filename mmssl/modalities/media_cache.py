@@ -24,8 +24,10 @@ from PIL import Image
 from mmssl.errors import CheckpointError, DataError
 from mmssl.folder import write_whole
 from mmssl.modalities.bad_sample import BadSample, Report, unreported
+from mmssl.modalities.decoding import Decoding, Values
 from mmssl.modalities.media_files import limit
-from mmssl.modalities.media_samples import Decoding, FileSamples, Values, WorldSamples, samples_at
+from mmssl.modalities.media_samples import FileSamples, samples_at
+from mmssl.modalities.world_samples import WorldSamples
 from mmssl.random import hashed
 from mmssl.runs import record_bad
 

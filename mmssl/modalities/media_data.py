@@ -1,4 +1,4 @@
-"""From a config's sources of pictures, sounds, videos and the built-in world to batches of decoded samples."""
+"""From a config's sources of pictures, sounds, videos and the built-in worlds to batches of decoded samples."""
 
 import json
 from dataclasses import replace
@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
 from mmssl.modalities.bad_sample import Report, unreported
+from mmssl.modalities.decoding import decoding_of
 from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replaced
 from mmssl.modalities.media_files import MediaFile, split_files
 from mmssl.modalities.media_reader import Reader
-from mmssl.modalities.media_samples import FileSamples, decoding_of, samples_at, table_of, vocabulary_at, world_table
+from mmssl.modalities.media_samples import FileSamples, samples_at, table_of, world_table
 from mmssl.modalities.picture_tables import all_files
 from mmssl.modalities.text import Vocabulary
+from mmssl.modalities.world_samples import WORLDS, vocabulary_at
 from mmssl.random import hashed
 from mmssl.runs import write_json
 
@@ -31,7 +33,7 @@ class MediaData(NamedTuple):
 
     def mixed(self) -> "MediaData":
         """The same, held-out samples of files in a random order: paths are in that of their classes. Those of the
-        built-in world are in none, and their numbers say what they show.
+        built-in worlds are in none, and their numbers say what they show.
         """
         is_file = [isinstance(samples_at(part.table), FileSamples) for part in self.heldout.parts]
         return self._replace(heldout=replace(self.heldout, is_mixed=all(is_file)))
@@ -63,10 +65,10 @@ class Tables:
         seconds, with_sound = self.config.data.seconds, "audio" in self.modalities
         return table_of(files, source, seconds, self.cache, self.report, with_sound=with_sound)
 
-    def of_world(self, part: str, count: int) -> Path:
-        """The table of samples of the built-in world that belong to training ("") or to another part."""
+    def of_world(self, world: str, part: str, count: int) -> Path:
+        """The table of samples of a built-in world that belong to training ("") or to another part."""
         seed = hashed(self.config.seed, part) if part else self.config.seed
-        return world_table(seed, count, self.decoding, self.cache)
+        return world_table(world, seed, count, self.decoding, self.cache)
 
     def files(self, source: str) -> list[MediaFile]:
         """The files of a source, and the pictures of its archives and tables."""
@@ -74,8 +76,8 @@ class Tables:
 
     def whole(self, source: str) -> Path:
         """All of a source that is there to evaluate on."""
-        if source == "savanna":
-            return self.of_world("heldout", self.config.data.samples)
+        if source in WORLDS:
+            return self.of_world(source, "heldout", self.config.data.samples)
         return self.of_files(self.files(source), source)
 
     def groups(self, ratio: float) -> list[tuple[Path, Path | None]]:
@@ -83,10 +85,10 @@ class Tables:
         sources = [self.config.data.source] if isinstance(self.config.data.source, str) else self.config.data.source
         tables: list[tuple[Path, Path | None]] = []
         for source in sources:
-            if source == "savanna":
+            if source in WORLDS:
                 count = self.config.data.samples
-                fresh = self.of_world("heldout", max(1, round(ratio * count))) if ratio else None
-                tables.append((self.of_world("", count), fresh))
+                fresh = self.of_world(source, "heldout", max(1, round(ratio * count))) if ratio else None
+                tables.append((self.of_world(source, "", count), fresh))
                 continue
             files = self.files(source)
             names = sorted({file.label for file in files}) if self.config.data.groups == "folder" else [None]

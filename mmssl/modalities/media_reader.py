@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmssl.modalities.decoding import LOUDEST, Decoding, Values
 from mmssl.modalities.media_cache import Part, read_part, replaced
-from mmssl.modalities.media_samples import LOUDEST, Decoding, Values, samples_at
+from mmssl.modalities.media_samples import samples_at
 from mmssl.random import permutation
 
 

@@ -11,6 +11,7 @@ from making_media import picture, sound, tone, video
 
 from mmssl import savanna
 from mmssl.config import Config, load_config
+from mmssl.data import documents
 from mmssl.errors import ConfigError, DataError
 from mmssl.modalities.image import decode_image
 from mmssl.modalities.labelled_media import labelled_media, read_inputs
@@ -18,6 +19,7 @@ from mmssl.modalities.media_cache import replacements
 from mmssl.modalities.media_data import MediaData, Reader, prepare_media, reopen_media
 from mmssl.order import Order, Slots, batches
 from mmssl.random import hashed
+from mmssl.savanna import encounters
 
 
 def config_of(folder: Path, *overrides: str) -> Config:
@@ -355,3 +357,35 @@ def test_mixed_held_out_samples_are_the_same_in_another_order(tmp_path, pictures
 def test_samples_of_the_built_in_world_keep_their_numbers(tmp_path):
     data, _ = prepared(config_of(tmp_path, "data.source=savanna"), "image")
     assert data.mixed().heldout.order.tolist() == list(range(data.heldout.size))
+
+
+def test_encounters_are_a_source_of_pictures_labelled_by_their_preys(tmp_path):
+    config = config_of(tmp_path, "data.source=encounters", "evaluate.documents=20")
+    data, reports = prepared(config, "image")
+    assert (data.train.size, data.num_heldout, reports) == (40, 10, [])
+    for reader, seed in ((data.train, 0), (data.heldout, hashed(0, "heldout"))):
+        indices = np.arange(reader.size)
+        np.testing.assert_array_equal(everything(reader)["image"].numpy(), encounters.pictures(seed, indices, 16))
+        assert reader.labels() == encounters.prey_names(seed, indices)
+    assert data.heldout.paths()[3] == "encounters:3"
+    assert reopen_media(config, tmp_path / "run", ("image",)) == data
+    found = labelled_media(config, tmp_path / "run", print, ("image",))
+    assert found is not None
+    expected = encounters.pictures(hashed(0, "test"), np.arange(20), 16)
+    np.testing.assert_array_equal(everything(found.test)["image"].numpy(), expected)
+
+
+@pytest.mark.parametrize("modality", ["audio", "video"])
+def test_encounters_have_pictures_only(tmp_path, modality):
+    with pytest.raises(
+        ConfigError, match=f"data.source encounters: has no {modality}; expected a task that reads imag"
+    ):
+        prepared(config_of(tmp_path, "data.source=encounters"), modality)
+    with pytest.raises(ConfigError, match="at least 16 pixels wide and high, and even, not 17"):
+        prepared(config_of(tmp_path, "data.source=encounters", "image.size=17"), "image")
+
+
+def test_encounters_have_no_text(tmp_path):
+    config = config_of(tmp_path)
+    with pytest.raises(ConfigError, match=r"data[.]source encounters: has no text; expected a task that reads image"):
+        documents("encounters", config.data, tmp_path)
