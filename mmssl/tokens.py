@@ -59,6 +59,13 @@ def at(tokens: Tokens, place: Place) -> Shaped[Tensor, "B M *D"]:
     return tokens.value.gather(1, repeat(place.position, "b m -> b m d", d=width))
 
 
+def joined(first: Tokens, second: Tokens) -> Tokens:
+    """Both, one after the other: each token knows its place."""
+    position, document = (torch.cat(pair, 1) for pair in zip(first.place[:2], second.place[:2], strict=True))
+    value = torch.cat([first.value, second.value.to(first.value.dtype)], 1)
+    return Tokens(value, Place(position, document, first.place.grid))
+
+
 def in_turn(tokens: Tokens, hidden: Place) -> tuple[Shaped[Tensor, "A B M *D"], Bool[Tensor, "A B M"]]:
     """For each pair (x, y) the answer to the k-th hidden place of x: what y hides in turn; both must have a k-th."""
     answer = at(tokens, hidden)

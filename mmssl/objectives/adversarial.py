@@ -12,7 +12,7 @@ from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.predictive import place_of, pooled, repeated
-from mmssl.tokens import Place, Tokens, at, in_place
+from mmssl.tokens import Place, Tokens, at, in_place, joined
 
 
 class Adversarial(Objective):
@@ -108,11 +108,3 @@ class Adversarial(Objective):
         self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place
     ) -> Float[Tensor, "B M D"] | None:
         return prediction.float()
-
-
-def joined(seen: Tokens, answer: Tokens) -> Tokens:
-    """Both, one after the other: each token knows its place."""
-    parts = zip(seen.place[:2], answer.place[:2], strict=True)  # positions, documents
-    position, document = (torch.cat(pair, 1) for pair in parts)
-    place = seen.place._replace(position=position, document=document)
-    return Tokens(torch.cat([seen.value, answer.value], 1), place)

@@ -11,7 +11,7 @@ from torch.special import ndtr
 from mmssl.models.target import Codes
 from mmssl.objectives.base import Noise
 from mmssl.objectives.predictive import Predictive
-from mmssl.tokens import Place, Tokens
+from mmssl.tokens import Place, Tokens, joined
 
 SURE = 30.0  # the logit of a code that was drawn, above all others
 
@@ -65,13 +65,6 @@ class SampledCodes(Predictive):
 def between(place: Place, start: int, end: int) -> Place:
     """A part of the places."""
     return Place(place.position[:, start:end], place.document[:, start:end], place.grid)
-
-
-def joined(first: Tokens, second: Tokens) -> Tokens:
-    """The tokens of both."""
-    position, document = (torch.cat(pair, 1) for pair in zip(first.place[:2], second.place[:2], strict=True))
-    value = torch.cat([first.value, second.value.to(first.value.dtype)], 1)
-    return Tokens(value, Place(position, document, first.place.grid))
 
 
 def inverse(logits: Float[Tensor, "B M K"], chance: Float[Tensor, "B M"]) -> Int[Tensor, "B M"]:
