@@ -33,6 +33,7 @@ OPTIONS = {
     "beit": [],
     "sparse_coding": [],
     "data2vec": [],
+    "gan": [],
 }
 PRETRAINED = {"clusterfit": "simclr", "beit": "vqvae"}  # the run of the same seed that a method begins from
 
