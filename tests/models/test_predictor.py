@@ -5,7 +5,7 @@ import torch
 from tiny import words_of_tests
 from torch import nn
 
-from mmssl.models.predictor import TokenHead, TransformerPredictor, WordHead
+from mmssl.models.predictor import EachBlock, TokenHead, TransformerPredictor, WordHead
 from mmssl.models.transformer import positions
 from mmssl.tokens import Place, Tokens, take, without
 
@@ -134,3 +134,17 @@ def test_a_token_head_reads_the_embedding_at_the_place_alone():
                 expected = head.answer(head.transform(everywhere.value[row, place]))
                 torch.testing.assert_close(found[row, number], expected)
         assert sum(isinstance(part, nn.Linear) for part in head.modules()) == layers
+
+
+@torch.no_grad()
+def test_a_block_is_predicted_as_if_no_other_were_asked_for():
+    inner = made()
+    predictor = EachBlock(inner)
+    hidden = places([1, 2, 2, 14], [0, 6, 7, 8])._replace(blocks=2)
+    found = predictor({"image": SEEN}, hidden)
+    first, second = (places(*rows) for rows in ([[1, 2], [0, 6]], [[2, 14], [7, 8]]))
+    expected = torch.cat([inner({"image": SEEN}, first), inner({"image": SEEN}, second)], 1)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    # the control: as one block, places see each other
+    assert not torch.allclose(predictor({"image": SEEN}, hidden._replace(blocks=1)), found, atol=1e-4)
+    torch.testing.assert_close(predictor({"image": SEEN}, HIDDEN), inner({"image": SEEN}, HIDDEN))
