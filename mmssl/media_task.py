@@ -24,7 +24,7 @@ from mmssl.modalities.labelled_media import LabelledMedia, labelled_media, read_
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
-from mmssl.models.export import export_encoder
+from mmssl.models.export_autoencoder import export_objective
 from mmssl.objectives import Objective
 from mmssl.pretraining import pretrain, trained
 from mmssl.random import Draw
@@ -188,7 +188,7 @@ class MediaTask:
     def export(self, config: Config, found: Restored, folder: Path) -> None:
         """`mmssl export RUN DIR`."""
         objective, _, _ = self.restored(config, found)
-        export_encoder(objective.encoder, folder)
+        export_objective(objective, folder)
 
     def preview(self, config: Config, *, out: Path | None) -> None:
         """`mmssl data CONFIG`: the first samples as the model will see them."""

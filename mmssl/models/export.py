@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,19 +94,30 @@ def stock_transformer(encoder: nn.Module) -> tuple[PreTrainedModel, Cut]:
             "expected one of image, audio or video alone"
         )
     made = stock_class(encoder, cut)
-    layers = {f"layers.{key}": value for key, value in encoder.layers.layers.state_dict().items()}
-    norm = {f"layernorm.{key}": value for key, value in encoder.layers.norm.state_dict().items()}
-    made.load_state_dict({**embeddings(encoder, cut), **layers, **norm, **pooler(encoder.width)})
+    made.load_state_dict({**stock_weights(encoder, cut), **pooler(encoder.width)})
     return made, cut
+
+
+def stock_weights(encoder: TransformerEncoder, cut: Cut) -> dict[str, Tensor]:
+    """The encoder's weights by their names in the stock vision transformers."""
+    return {
+        **embeddings(encoder, cut),
+        **renamed(encoder.layers.layers, "layers"),
+        **renamed(encoder.layers.norm, "layernorm"),
+    }
+
+
+def renamed(module: nn.Module, name: str) -> dict[str, Tensor]:
+    """A module's weights, as those of a part with this name."""
+    return {f"{name}.{key}": value for key, value in module.state_dict().items()}
 
 
 def stock_class(encoder: TransformerEncoder, cut: Cut) -> ViTModel | VivitModel:
     """A model of the right shape, its weights not set."""
-    ours: ViTConfig = encoder.layers.layers[0].attention.config  # type: ignore[assignment, union-attr]
+    ours = encoder.layers.config
     shape = {
-        "hidden_size": ours.hidden_size, "num_hidden_layers": len(encoder.layers.layers), "hidden_act": ours.hidden_act,
-        "num_attention_heads": ours.num_attention_heads, "intermediate_size": ours.intermediate_size,
-        "layer_norm_eps": ours.layer_norm_eps, "num_channels": cut.channels, "pooler_act": "linear",
+        **sizes(ours), "hidden_act": ours.hidden_act, "layer_norm_eps": ours.layer_norm_eps,
+        "num_channels": cut.channels, "pooler_act": "linear",
     }  # fmt: skip
     if cut.name == "video":
         size = side(cut.size[1:])
@@ -113,9 +125,15 @@ def stock_class(encoder: TransformerEncoder, cut: Cut) -> ViTModel | VivitModel:
     return ViTModel(ViTConfig(image_size=side(cut.size), patch_size=side(cut.patch), **shape))
 
 
-def side(sizes: Sequence[int]) -> int | list[int]:
+def sizes(config: ViTConfig) -> dict[str, Any]:
+    """Those of a stack of layers, by their names in the configs of `transformers`."""
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    return {name: getattr(config, name) for name in names}
+
+
+def side(lengths: Sequence[int]) -> int | list[int]:
     """One number where all are the same."""
-    return sizes[0] if len(set(sizes)) == 1 else list(sizes)
+    return lengths[0] if len(set(lengths)) == 1 else list(lengths)
 
 
 def embeddings(encoder: TransformerEncoder, cut: Cut) -> dict[str, Tensor]:

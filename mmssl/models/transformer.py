@@ -30,6 +30,7 @@ class Layers(nn.Module):
             layer_norm_eps=EPSILON,
         )  # fmt: skip
         config._attn_implementation = NAME
+        self.config = config
         self.layers = nn.ModuleList(ViTLayer(config) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         initialise(self.layers)

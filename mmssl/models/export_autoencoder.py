@@ -1,0 +1,114 @@
+"""A masked autoencoder of pictures as a stock `ViTMAEForPreTraining`, decoder and all (He et al. 2021,
+arXiv:2111.06377).
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+from mmssl.energy import squared_error
+from mmssl.modalities.grids import Cut
+from mmssl.models.export import export_encoder, image_processor, renamed, sizes, stock_weights
+from mmssl.models.predictor import TransformerPredictor
+from mmssl.models.target import Data, NormalisedPatches
+from mmssl.models.transformer import TransformerEncoder, position_table
+from mmssl.objectives import Objective, Predictive, Stream
+from mmssl.objectives.predictive import as_seen, nothing
+from mmssl.random import Draw
+
+
+class Autoencoder(NamedTuple):
+    """The parts of an objective that the stock class has, too."""
+
+    encoder: TransformerEncoder
+    predictor: TransformerPredictor
+    cut: Cut
+    num_hidden: int
+    is_normalised: bool
+
+
+def export_objective(objective: Objective, folder: Path) -> None:
+    """A masked autoencoder for `AutoModelForPreTraining.from_pretrained`: `ViTMAEForPreTraining`, and an image
+    processor; of every other objective the encoder alone, as `export_encoder` does.
+
+    The loss and logits are ours for the same mask (its `noise`), the features of a patch in the stock order. Which
+    objective is one is told by its parts; the stock class knows square pictures only.
+    """
+    parts = autoencoder(objective)
+    if parts is None:
+        export_encoder(objective.encoder, folder)
+        return
+    stock_autoencoder(parts).save_pretrained(folder)
+    image_processor(parts.cut.size).save_pretrained(folder)
+    print(f"exported to {folder}: AutoModelForPreTraining.from_pretrained({str(folder)!r})")
+
+
+def autoencoder(objective: Objective) -> Autoencoder | None:
+    """Its parts, if `ViTMAEForPreTraining` computes the same; else None."""
+    if type(objective) is not Predictive or len(objective.regularizers) or tuple(objective.by_name) != ("image",):
+        return None
+    stream, encoder, target = objective.by_name["image"], objective.encoder, objective.target
+    predictor = stream.predictor
+    is_plain = type(stream) is Stream and (stream.energy, stream.base, stream.fill) == (squared_error, nothing, as_seen)
+    if not (is_plain and type(encoder) is TransformerEncoder and type(predictor) is TransformerPredictor):
+        return None
+    if (
+        tuple(encoder.cuts) != ("image",)
+        or predictor.latent is not None
+        or type(target) not in (Data, NormalisedPatches)
+    ):
+        return None
+    cut = encoder.cut("image")
+    height, width = cut.size
+    # the stock class has no patches of other pictures than square ones, and positions of a width that 4 divides
+    if height != width or encoder.width % 4 or predictor.width % 4:
+        return None
+    picture = torch.zeros(1, cut.channels, height, width)
+    _, hidden = stream.corrupt(stream.tokenize([picture]), Draw(0, torch.zeros(1).long(), torch.zeros(1).long()))
+    return Autoencoder(encoder, predictor, cut, hidden.position.shape[1], type(target) is NormalisedPatches)
+
+
+@torch.no_grad()
+def stock_autoencoder(parts: Autoencoder) -> ViTMAEForPreTraining:
+    """The stock class with these weights."""
+    encoder, predictor, cut = parts.encoder, parts.predictor, parts.cut
+    decoder = {f"decoder_{name}": size for name, size in sizes(predictor.layers.config).items()}
+    config = ViTMAEConfig(
+        **sizes(encoder.layers.config), **decoder, hidden_act=encoder.layers.config.hidden_act,
+        layer_norm_eps=encoder.layers.config.layer_norm_eps, image_size=cut.size[0], patch_size=cut.patch[0],
+        num_channels=cut.channels, mask_ratio=mask_ratio(parts.num_hidden, cut.grid[0] * cut.grid[1]),
+        norm_pix_loss=parts.is_normalised,
+    )  # fmt: skip
+    made = ViTMAEForPreTraining(config)
+    weights = {f"vit.{key}": value for key, value in stock_weights(encoder, cut).items()}
+    made.load_state_dict({**weights, **{f"decoder.{key}": value for key, value in decoder_weights(parts).items()}})
+    return made
+
+
+def mask_ratio(num_hidden: int, count: int) -> float:
+    """One with which the stock class, which rounds down what is seen, hides so many of `count` patches."""
+    ratio = num_hidden / count
+    return ratio if int(count * (1 - ratio)) == count - num_hidden else (num_hidden - 0.5) / count
+
+
+def decoder_weights(parts: Autoencoder) -> dict[str, Tensor]:
+    """Our predictor's weights by the stock decoder's names; the modality's vector, which all seen patches get but not
+    the class token, is a part of the bias and taken off the class token's position.
+    """
+    predictor, modality = parts.predictor, parts.predictor.modality["image"]
+    table = position_table(parts.cut.grid, predictor.width, modality.device)
+    order = {"c": parts.cut.channels, "p": parts.cut.patch[0]}
+    return {
+        "decoder_embed.weight": predictor.project.weight,
+        "decoder_embed.bias": predictor.project.bias + modality,
+        "mask_token": predictor.mask[None, None],
+        "decoder_pos_embed": torch.cat([-modality[None], table])[None],
+        **renamed(predictor.layers.layers, "decoder_layers"),
+        **renamed(predictor.layers.norm, "decoder_norm"),
+        "decoder_pred.weight": rearrange(predictor.answer.weight, "(c p q) d -> (p q c) d", **order),
+        "decoder_pred.bias": rearrange(predictor.answer.bias, "(c p q) -> (p q c)", **order),
+    }
