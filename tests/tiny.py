@@ -77,6 +77,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "gan": (PICTURES, {**GENERATOR, "latent_width": 4}),
     "sparse_coding": (PICTURES, {"patch_wise": False, "num_atoms": 16, "inference_steps": 20}),
     "diffusion": (PICTURES, PREDICTOR),
+    "latent_diffusion": (PICTURES, {**PREDICTOR, "pretrained": "another run", "mask": "random"}),
     "audio_mae": (SOUNDS, PREDICTOR),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
@@ -171,6 +172,7 @@ def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str
         made = tiny_encoder(modalities, encoder, **fused)
         with (
             patch("mmssl.methods.clusters.encoder_of_run", lambda folder, modalities: tiny_encoder(modalities)),
+            patch("mmssl.methods.generative.objective_of_run", lambda folder, modalities: tiny_autoencoder(modalities)),
             patch("mmssl.methods.denoising.tokenizer_of_run", lambda folder, modalities, cut: NearestPatch()),
         ):
             objective = METHODS[method](made, modalities, **{**MEDIA[method][1], **options})
@@ -178,6 +180,12 @@ def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str
         return objective
     name, words = ENCODER_OF.get(method, method), words or words_of_tests()
     return METHODS[method](ENCODERS[name](words, **ENCODER_OPTIONS[name]), words, **options)
+
+
+def tiny_autoencoder(modalities: dict[str, Modality]) -> Objective:
+    """A vae of a latent for each patch, untrained."""
+    sizes = {"latent_width": 8, "decoder_layers": 1, "decoder_width": 32, "decoder_heads": 2}
+    return METHODS["vae"](tiny_encoder(modalities), modalities, spatial=True, **sizes).eval()
 
 
 def begin(objective: Objective, batch: Batch) -> None:

@@ -6,8 +6,8 @@ from mmssl.methods.autoencoders import vae, vqvae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
-from mmssl.methods.diffusion import diffusion
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
+from mmssl.methods.generative import diffusion, latent_diffusion
 from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
 from mmssl.methods.latent import conditional_vae, jepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
@@ -54,6 +54,7 @@ METHODS = {
     "jepa_with_latent": jepa_with_latent,
     "gan": gan,
     "diffusion": diffusion,
+    "latent_diffusion": latent_diffusion,
     "sparse_coding": sparse_coding,
     "audio_mae": audio_mae,
     "frame_prediction": frame_prediction,

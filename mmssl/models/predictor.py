@@ -49,7 +49,7 @@ class TransformerPredictor(nn.Module):
             documents.append(tokens.place.document)
             if tokens.summary is not None:
                 parts.append(self.project(tokens.summary)[:, None])
-                documents.append(torch.zeros_like(tokens.place.document[:, :1]))
+                documents.append(tokens.place.document.new_zeros(len(tokens.summary), 1))
         value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1))
         return self.answer(value[:, : asked.shape[1]])
 

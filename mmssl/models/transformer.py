@@ -100,7 +100,7 @@ class TransformerEncoder(nn.Module):
         documents = [tokens.place.document for tokens in seen.values()]
         # the class token belongs to the first document of the row
         parts.insert(0, self.first.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
-        documents.insert(0, torch.zeros_like(documents[0][:, :1]))
+        documents.insert(0, documents[0].new_zeros(len(documents[0]), 1))
         lengths = [part.shape[1] for part in parts]
         first, *values = self.layers(torch.cat(parts, 1), torch.cat(documents, 1)).split(lengths, 1)
         summaries = [first[:, 0], *[None] * (len(values) - 1)]

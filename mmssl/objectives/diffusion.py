@@ -2,6 +2,8 @@
 samples.
 """
 
+from collections.abc import Iterator
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -25,6 +27,8 @@ Context = dict[str, Tokens]
 class Space(Protocol):
     """Where the noise is: the patches themselves, or latents of each."""
 
+    is_measured: bool  # whether `measure` is called once, before the first step, with training samples
+
     def __call__(self, tokens: Tokens) -> Tokens:
         """The patches in this space."""
         ...
@@ -33,15 +37,22 @@ class Space(Protocol):
         """What lies at hidden places, in the input's units; `seen` are patches."""
         ...
 
+    def measure(self, samples: Iterator[Tokens]) -> None: ...
+
 
 class PatchSpace:
     """Noise on the patches."""
+
+    is_measured = False
 
     def __call__(self, tokens: Tokens) -> Tokens:
         return tokens
 
     def patches(self, value: Tensor, hidden: Place, seen: Tokens) -> Float[Tensor, "B M D"]:
         return value
+
+    def measure(self, samples: Iterator[Tokens]) -> None:
+        """It is the input's."""
 
 
 class Sampling(NamedTuple):
@@ -78,6 +89,7 @@ class Diffusion(Objective):
     ) -> None:  # fmt: skip
         super().__init__()
         self.encoder, self.denoiser, self.space = encoder, denoiser, space
+        self.regroup_epochs = inf if space.is_measured else 0.0
         self.corrupt, self.noising, self.sampling, self.drop_context = corrupt, noising, sampling, drop_context
 
     def forward(self, batch: Batch) -> Output:
@@ -137,7 +149,7 @@ class Diffusion(Objective):
         """Whether what is said without x is needed, too."""
         return self.sampling.guidance != 1
 
-    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place) -> Float[Tensor, "B M D"]:
         return prediction.float()
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
@@ -164,6 +176,10 @@ class Diffusion(Objective):
             for noise, time in zip(noises, quantiles)
         ]
         return torch.stack(errors).mean(0)
+
+    def regroup(self, batches: Iterator[Batch]) -> list[Tensor]:
+        self.space.measure(self.tokens(batch, NAME) for batch in batches)
+        return []
 
     def compares(self, x: str, y: str) -> bool:
         return y == NAME and x != NAME and x in self.encoder.cuts
