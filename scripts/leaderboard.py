@@ -34,6 +34,7 @@ OPTIONS = {
     "sparse_coding": [],
     "data2vec": [],
     "gan": [],
+    "diffusion": [],
 }
 PRETRAINED = {"clusterfit": "simclr", "beit": "vqvae"}  # the run of the same seed that a method begins from
 

@@ -69,7 +69,7 @@ PICTURES = (
     "siamese", "simclr", "npid", "pirl", "moco", "moco_v2", "moco_v3", "deepcluster", "deepercluster", "clusterfit",
     "deepcluster_v2", "swav", "seer", "byol", "simsiam", "dino", "barlow_twins", "w_mse", "vicreg", "lejepa", "mae",
     "denoising_autoencoder", "simmim", "beit",
-    "ijepa", "data2vec", "sparse_coding", "gan",
+    "ijepa", "data2vec", "sparse_coding", "gan", "diffusion",
 )  # fmt: skip
 LEADERBOARD: Columns = (
     ("kNN", "knn.accuracy", "{:.1%}"),
