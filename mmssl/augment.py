@@ -18,7 +18,7 @@ from torch import Tensor
 from mmssl.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, greyscale
 from mmssl.crop import Clips, draw_crop, draw_pieces, resample, resized_crop, resized_pieces
 from mmssl.random import Draw
-from mmssl.sections import ViewsConfig
+from mmssl.sections import ViewsConfig, sides
 
 MEAN, DEVIATION = 0.5, 0.25  # of all channels: near those of natural pictures, and [0, 1] becomes [-2, 2]
 SIGMAS = (0.1, 2.0)  # of the blur, in pixels
@@ -31,10 +31,15 @@ class View(NamedTuple):
     Views of several sizes are the multi-crop of Caron et al. 2020 (arXiv:2006.09882, section 3.2).
     """
 
-    size: int = 0  # pixels of a side, of a piece where there are pieces; 0: that of the picture, or of a cell
+    size: int | tuple[int, int] = 0  # pixels of a side or (height, width), of a piece where there are pieces; 0: all
     area: tuple[float, float] | None = None  # of a random crop, as ratios; None: from views.smallest_area to 1
     pieces: int = 0  # a side of a jigsaw: (B, pieces^2, 3, h, w) in an order of each sample's own; 0: whole
     is_rotated: bool = False  # by 0, 90, 180 or 270 degrees: `turns` says by how many quarters
+
+    def sized(self, whole: tuple[int, int]) -> "View":
+        """The same with the size that it has of a picture of this height and width: of all of it, or of a cell."""
+        height, width = (round(side / (self.pieces or 1)) for side in whole)
+        return self._replace(size=self.size or (height, width))
 
 
 WHOLE = View()
@@ -68,10 +73,10 @@ def augment(
 def cropped(clips: Clips, draw: Draw, view: int, views: ViewsConfig, wanted: View) -> Float[Tensor, "B L 3 S T"]:
     """A random window of each clip, mirrored in some."""
     height, width = clips.shape[-2:]
-    size = (wanted.size or height, wanted.size or width)
+    size = sides(wanted.sized((height, width)).size)
     area = wanted.area or (views.smallest_area, 1.0)
     if area[0] < 1 or size != (height, width):
-        clips = resized_crop(clips, draw_crop(draw, view, (height, width), *area), size)
+        clips = resized_crop(clips, draw_crop(draw, view, (height, width), *area, shape=size), size)
     return _change(clips, _chosen(draw, "flip", view, views.flip_ratio), flip)
 
 
@@ -82,9 +87,9 @@ def jigsaw(
     before they are cut.
     """
     height, width = clips.shape[-2:]
-    size = (wanted.size or round(height / wanted.pieces), wanted.size or round(width / wanted.pieces))
+    size = sides(wanted.sized((height, width)).size)
     area = wanted.area or (views.smallest_area, 1.0)
-    crop = draw_crop(draw, view, (height, width), *area)
+    crop = draw_crop(draw, view, (height, width), *area, shape=size)
     clips = _change(clips, _chosen(draw, "flip", view, views.flip_ratio), flip)
     return resized_pieces(clips, draw_pieces(draw, view, crop, wanted.pieces), size)
 

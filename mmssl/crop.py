@@ -10,7 +10,7 @@ from torch import Tensor
 from mmssl.random import Draw
 
 Clips = Float[Tensor, "B L 3 H W"]  # pixels in [0, 1]; a picture is a clip of one frame
-ASPECTS = (3 / 4, 4 / 3)  # of a random crop, width to height
+ASPECTS = (3 / 4, 4 / 3)  # of a random crop, width to height, over that of what it becomes
 PIECE = 64 / 75  # of a side of a jigsaw's cell: what is left between pieces says nothing of their order
 
 
@@ -23,9 +23,12 @@ class Crop(NamedTuple):
     width: Real[Tensor, "B *K"]
 
 
-def draw_crop(draw: Draw, view: int, size: tuple[int, int], smallest_area: float, largest_area: float = 1.0) -> Crop:
-    """Area uniform in [smallest_area, largest_area] of the picture, aspect log-uniform in ASPECTS, place uniform;
-    with a smallest area of 1 all of the picture, whatever its aspect.
+def draw_crop(
+    draw: Draw, view: int, size: tuple[int, int], smallest_area: float, largest_area: float = 1.0,
+    shape: tuple[int, int] = (1, 1),
+) -> Crop:  # fmt: skip
+    """Area uniform in [smallest_area, largest_area] of the picture, aspect log-uniform in ASPECTS times that of the
+    `shape` (height, width) that it becomes, place uniform; with a smallest area of 1 all of the picture.
 
     torchvision draws both again, ten times, until the window fits. Here the aspect is drawn among those that fit with
     the area, so that areas stay uniform; in a picture too oblong for any of them the window is cut to it.
@@ -36,8 +39,9 @@ def draw_crop(draw: Draw, view: int, size: tuple[int, int], smallest_area: float
         return Crop(*(torch.full_like(draw.index, number) for number in (0, 0, height, width)))
     uniform = draw.uniform(f"crop/{view}", 4).double()
     area = smallest_area + (largest_area - smallest_area) * uniform[:, 0]
-    narrowest = (area * width / height).clamp(min=ASPECTS[0]).log()
-    widest = (width / height / area).clamp(max=ASPECTS[1]).log()
+    low, high = (aspect * shape[1] / shape[0] for aspect in ASPECTS)
+    narrowest = (area * width / height).clamp(min=low).log()
+    widest = (width / height / area).clamp(max=high).log()
     aspect = torch.lerp(narrowest, widest, uniform[:, 1]).exp()
     pixels = area * height * width
     crop_height = (pixels / aspect).sqrt().round().clamp(1, height)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.corruption import Corruption
+from mmssl.errors import ConfigError
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, take
 
@@ -139,7 +140,11 @@ class LastFrame(NamedTuple):
 
 
 def bounded(ratio: float, count: int) -> int:
-    """round(ratio * count), but at least one token is hidden and one is seen."""
+    """round(ratio * count), but at least one token is hidden and one is seen; ConfigError where there is but one."""
+    if count < 2:
+        raise ConfigError(
+            f"encoder.patch: {count} patch to hide a part of; expected at least 2, of smaller patches or larger samples"
+        )
     return min(max(1, round(ratio * count)), count - 1)
 
 

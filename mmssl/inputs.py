@@ -25,10 +25,10 @@ class Inputs:
         self.config = config
         self.log_mel = LogMel(config.audio.rate_hz, config.audio.bands, config.audio.hop_seconds)
         columns = round(config.data.seconds / config.audio.hop_seconds)
-        picture, clip = config.image.size, config.video.size
+        clip = config.video.size
         known: dict[str, Modality | None] = {
             "text": vocabulary,
-            "image": Grid("image", (picture, picture), 3),
+            "image": Grid("image", config.image.sides, 3),
             "audio": Grid("audio", (columns, config.audio.bands), 1),
             "video": Grid("video", (config.video.frames, clip, clip), 3),
         }
@@ -57,13 +57,13 @@ class Inputs:
 
     def of_image(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
         """The views of each picture; a single one for measuring is the whole picture, plain, whatever is wanted."""
-        pixels, size = batch.views["image"][0], self.config.image.size
+        pixels, sides = batch.views["image"][0], self.config.image.sides
         if not augmented and len(wanted) == 1:
             whole = to_unit(pixels)
-            if whole.shape[-1] != size:  # image.stored_size
-                whole = interpolate(whole, (size, size), mode="bicubic", antialias=True).clamp_(0, 1)
+            if whole.shape[-2:] != sides:  # image.stored_size
+                whole = interpolate(whole, sides, mode="bicubic", antialias=True).clamp_(0, 1)
             return [normalise(whole)]
-        sized = [view._replace(size=view.size or round(size / (view.pieces or 1))) for view in wanted]
+        sized = [view.sized(sides) for view in wanted]
         return [
             normalise(augment(pixels, batch.draw, number, self.config.views, view)) for number, view in enumerate(sized)
         ]

@@ -4,8 +4,9 @@ from math import inf
 from typing import Any
 
 from mmssl.augment import View
+from mmssl.errors import ConfigError
 from mmssl.losses.swapped import SwappedPrediction
-from mmssl.methods.pictures import PAIR, crops, picture_branch, projected
+from mmssl.methods.pictures import PAIR, crops, cut_of, picture_branch, projected
 from mmssl.methods.pixels import Count, Positive
 from mmssl.models.classifiers import LinearClassifier, PrototypeClassifier, TurnedClassifier
 from mmssl.models.groups import Groups, HierarchicalGroups, RememberedGroups
@@ -74,6 +75,9 @@ def deepercluster(
     """DeeperCluster: tell by how many quarters a picture is turned together with its cluster, from coarse to fine
     (Caron et al. 2019, arXiv:1905.01278; sub-clusters of the upright pictures serve all turns).
     """
+    height, width = cut_of(encoder).size
+    if height != width:
+        raise ConfigError(f"image.size [{height}, {width}]: pictures are turned by quarters; expected a square")
     groups = HierarchicalGroups(
         features=encoder.width, width=whitened_width, num_top=num_top, num_within=num_within, balanced=balanced
     )

@@ -19,6 +19,7 @@ PATTERNS = {
     "audio": ("b (t p) (f q)", "b (t f) (p q)", ("t", "f"), ("p", "q")),
     "video": ("b (t p) c (y q) (x r)", "b (t y x) (c p q r)", ("t", "y", "x"), ("p", "q", "r")),
 }
+KEYS = {"image": "encoder.patch", "audio": "encoder.audio_patch", "video": "encoder.frames and encoder.patch"}
 AXES = {"image": (2, 3), "audio": (1, 2), "video": (1, 3, 4)}  # of a view, those that are cut
 
 
@@ -45,7 +46,7 @@ class Cut(NamedTuple):
         if any(whole % part for whole, part in zip(size, self.patch, strict=True)):
             whole, part = (" x ".join(map(str, sizes)) for sizes in (size, self.patch))
             raise ConfigError(
-                f"encoder: {self.name} of {whole} cannot be cut into patches of {part}; expected divisors"
+                f"{KEYS[self.name]}: {self.name} of {whole} cannot be cut into patches of {part}; expected divisors"
             )
         return self._replace(size=size)
 

@@ -1,4 +1,4 @@
-"""A picture file of any common kind becomes a square of 8-bit red, green and blue."""
+"""A picture file of any common kind becomes a rectangle of 8-bit red, green and blue."""
 
 import os
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmssl.modalities.bad_sample import BadSample, damage
+from mmssl.sections import sides
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_BYTES = 2**28  # of a file
@@ -41,8 +42,8 @@ def opened(picture: Path | Region) -> Iterator[IO[bytes]]:
             yield file
 
 
-def decode_image(picture: Path | Region, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
-    """The upright picture, its shorter side resized to `size`, cut around the centre; transparent is white.
+def decode_image(picture: Path | Region, size: int | tuple[int, int]) -> UInt8[np.ndarray, "3 H W"]:
+    """The upright picture, cut around the centre and resized to a side, or (height, width); transparent is white.
 
     Of an animation the first picture. Raises BadSample.
     """
@@ -54,8 +55,9 @@ def decode_image(picture: Path | Region, size: int) -> UInt8[np.ndarray, "3 {siz
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadSample(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-            image.draft(None, (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
-            return square(eight_bits(ImageOps.exif_transpose(image)), size)
+            longer = max(sides(size))
+            image.draft(None, (2 * longer, 2 * longer))  # a JPEG is decoded no larger than needed
+            return centre(eight_bits(ImageOps.exif_transpose(image)), size)
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -76,15 +78,19 @@ def grey(values: np.ndarray) -> Image.Image:
     return Image.fromarray((values * 255 + 0.5).astype(np.uint8)).convert("RGB")
 
 
-def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
-    """The centre of an RGB or RGBA picture, its shorter side resized to `size`; what is transparent becomes white."""
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    if side == size:
-        image = image.crop((int(left), int(top), int(left) + side, int(top) + side))
+def centre(image: Image.Image, size: int | tuple[int, int]) -> UInt8[np.ndarray, "3 H W"]:
+    """The largest part of an RGB or RGBA picture that has the aspect of a square, or (height, width), around its centre
+    and at that size: nothing is squashed. What is transparent becomes white.
+    """
+    height, width = sides(size)
+    across = min(image.width, image.height * width / height)
+    down = min(image.height, image.width * height / width)
+    left, top = (image.width - across) / 2, (image.height - down) / 2
+    if (across, down) == (width, height):
+        image = image.crop((int(left), int(top), int(left) + width, int(top) + height))
     else:
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        box = (left, top, left + across, top + down)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return np.array(rearrange(np.asarray(image), "h w c -> c h w"))

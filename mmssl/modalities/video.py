@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmssl.modalities.bad_sample import BadSample, damage
 from mmssl.modalities.containers import frames_from, opened, span
-from mmssl.modalities.image import square
+from mmssl.modalities.image import centre
 
 UPRIGHT = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
@@ -93,4 +93,4 @@ def picture_of(frame: Any, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
     with damage():
         image = frame.to_image()
         turn = round(frame.rotation / 90) * 90 % 360  # counter-clockwise
-        return square(image.transpose(UPRIGHT[turn]) if turn else image, size)
+        return centre(image.transpose(UPRIGHT[turn]) if turn else image, size)

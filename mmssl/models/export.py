@@ -156,7 +156,9 @@ def pooler(width: int) -> dict[str, Tensor]:
 
 
 def image_processor(size: Sequence[int]) -> ViTImageProcessor:
-    """Shorter side resized, centre cut out, normalised: as `mmssl.modalities.image` and `mmssl.augment` do."""
+    """Shorter side resized, centre cut out, normalised: as `mmssl.modalities.image` and `mmssl.augment` do for pictures
+    at least as oblong as `size`; it has no way to enlarge others, whose missing borders it makes black.
+    """
     height, width = size
     return ViTImageProcessor(
         size={"shortest_edge": min(size)}, do_center_crop=True, crop_size={"height": height, "width": width},

@@ -157,3 +157,24 @@ def test_damaged_bytes_never_end_in_anything_but_a_picture_or_a_bad_sample(tmp_p
             except BadSample:
                 refused += 1
     assert refused > 20
+
+
+@pytest.mark.parametrize("size, box", [
+    ((80, 48), (0, 0, 80, 48)), ((120, 48), (20, 0, 100, 48)), ((80, 160), (0, 56, 80, 104)), ((81, 48), (0, 0, 80, 48))
+])  # fmt: skip
+def test_of_a_rectangle_all_that_has_its_aspect_is_kept_around_the_centre(tmp_path, size, box):
+    path = picture(tmp_path / "a.png", size=size)
+    whole = Image.open(path)
+    for height, width in ((48, 80), (24, 40)):
+        expected = np.asarray(whole.crop(box).resize((width, height), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        found = decode_image(path, (height, width))
+        assert found.shape == (3, height, width)
+        # a window between two pixels is resampled, so that it is near only
+        assert np.abs(found.astype(int) - expected).mean() < (60 if size[0] == 81 else 0.5)
+
+
+@pytest.mark.parametrize("mode, suffix", [("L", "png"), ("LA", "png"), ("P", "png"), ("RGBA", "png"), ("CMYK", "jpg")])
+def test_every_mode_fills_a_rectangle(tmp_path, mode, suffix):
+    quarters(mode).save(tmp_path / f"a.{suffix}")
+    expected = np.array(quarters(mode).convert("RGB")).transpose(2, 0, 1).astype(int)[:, 4:12]
+    assert np.abs(decode_image(tmp_path / f"a.{suffix}", (8, 16)).astype(int) - expected)[:, 1:3, 2:6].max() <= 3
