@@ -18,6 +18,7 @@ class Completed(NamedTuple):
 
     cut: Cut
     original: Tensor  # a view, in the encoder's units
+    seen: Tensor  # what is seen of it, perhaps noisy, and 0 elsewhere
     is_hidden: Tensor  # of the same shape
     samples: list[Tensor]  # filled in, once for each sample asked for
 
@@ -63,14 +64,16 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
         answer = at(tokens[name], place)
         values = [value for one in predictions if (value := part.patches_of(one[name], answer, place)) is not None]
         if values:
-            found[name] = filled(cut, tokens[name], place, values)
+            found[name] = filled(cut, tokens[name], seen[name], place, values)
     return found
 
 
-def filled(cut: Cut, whole: Tokens, place: Place, values: list[Tensor]) -> Completed:
+def filled(cut: Cut, whole: Tokens, seen: Tokens, place: Place, values: list[Tensor]) -> Completed:
     """The view with each of the values at the hidden places."""
     patches = whole.value.float()
     index = repeat(place.position, "b m -> b m d", d=cut.width)
     mask = torch.zeros_like(patches).scatter(1, index, 1.0)
+    there = repeat(seen.place.position, "b n -> b n d", d=cut.width)
+    left = torch.zeros_like(patches).scatter(1, there, seen.value.float())
     samples = [cut.paste(patches.scatter(1, index, value)) for value in values]
-    return Completed(cut, cut.paste(patches), cut.paste(mask) > 0, samples)
+    return Completed(cut, cut.paste(patches), cut.paste(left), cut.paste(mask) > 0, samples)

@@ -11,7 +11,6 @@ from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
 from mmssl.report.pictures import film, save_gif, save_mp4, save_png, save_wav, sheet, spectrogram_picture
 
-GREY = 0.0  # of a hidden pixel, in the encoder's units
 MAX_FRAMES_PER_SECOND = 12.0  # of a film: a clip of few frames is shown slowly enough to be followed
 
 
@@ -26,8 +25,7 @@ def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, 
 
 def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
     """A sheet: seen, predicted, the whole picture."""
-    seen = torch.where(one.is_hidden[row], GREY, one.original[row])
-    views = [seen, *(sample[row] for sample in one.samples), one.original[row]]
+    views = [one.seen[row], *(sample[row] for sample in one.samples), one.original[row]]
     titles = ["seen", *numbered(len(one.samples)), "hidden: the truth"]
     save_png(sheet([[to_pixels(view).cpu() for view in views]], titles), target := path.with_suffix(".png"))
     return [target]

@@ -73,7 +73,7 @@ def test_predicted_patches_of_mae_get_the_mean_and_deviation_of_the_true_ones():
     for row, places in enumerate(hidden["image"].position):
         for place, guess in zip(places, prediction[row], strict=True):
             patch = truth[row, place]
-            expected = guess * (patch.var(correction=0) + EPSILON).sqrt() + patch.mean()
+            expected = guess * (patch.var() + EPSILON).sqrt() + patch.mean()
             torch.testing.assert_close(filled[row, place], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -141,3 +141,12 @@ def test_completing_needs_no_gradient_and_draws_no_global_number():
     assert torch.equal(torch.get_rng_state(), state)
     assert not found.samples[0].requires_grad
     assert not objective.training
+
+
+def test_what_is_seen_is_grey_where_hidden_or_noisy():
+    found = one("mae")
+    assert torch.equal(found.seen, torch.where(found.is_hidden, 0.0, found.original))
+    noisy = one("denoising_autoencoder")
+    assert noisy.is_hidden.all()
+    assert (noisy.seen == 0).float().mean() == 0.25
+    assert torch.equal(noisy.seen[noisy.seen != 0], noisy.original[noisy.seen != 0])

@@ -129,7 +129,7 @@ def oracle(config, sampler):
             known = savanna.futures(seed, index, config.video.size, config.video.frames, 2, config.data.seconds)
             for number, guess in enumerate(sampler(known, len(found), index)):
                 found[number][row, 2:] = normalise(to_unit(torch.from_numpy(guess)))
-        return {"video": Completed(None, whole, torch.zeros_like(whole, dtype=torch.bool), found)}
+        return {"video": Completed(None, whole, whole, torch.zeros_like(whole, dtype=torch.bool), found)}
 
     return completed
 
