@@ -32,18 +32,24 @@ class Scored(NamedTuple):
     total_variation: float  # between the samples' frequencies and the true probabilities
 
 
-def matched(samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"]) -> Int[Tensor, " S"]:
-    """The future that each sample shows, -1 where none; only pixels in which the futures differ are compared.
-
-    A sample shows the nearest future if its squared distance is below NEAR of that future's to its nearest other one.
+def nearness(
+    samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"]
+) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    """The future nearest to each sample, and the squared distance to it as a share of that future's to its nearest
+    other one; only pixels in which the futures differ are compared.
     """
     differs = (futures != futures[:1]).any(0)
     samples, futures = samples[:, differs].double(), futures[:, differs].double()
     apart = torch.cdist(futures, futures).square().fill_diagonal_(torch.inf).min(1).values
     distance = torch.cdist(samples, futures).square()
     nearest = distance.argmin(1)
-    is_near = distance.gather(1, nearest[:, None])[:, 0] < NEAR * apart[nearest]
-    return torch.where(is_near, nearest, -1)
+    return nearest, distance.gather(1, nearest[:, None])[:, 0] / apart[nearest]
+
+
+def matched(samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"]) -> Int[Tensor, " S"]:
+    """The future that each sample shows, -1 where none: the nearest one if the share of `nearness` is below NEAR."""
+    nearest, share = nearness(samples, futures)
+    return torch.where(share < NEAR, nearest, -1)
 
 
 def scored(samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"], probability: Float[Tensor, " K"]) -> Scored:
@@ -96,16 +102,16 @@ def future_results(objective: Objective, inputs: Inputs, config: Config, heldout
                 f"video.best_of.{SAMPLES}.psnr": best,
                 "video.copy_last.psnr": psnr(last.expand_as(truth[0, row]), truth[0, row]),
             }
-            if is_of_world(config):
+            if is_of_world(config, "savanna"):
                 found |= of_world(guesses[:, row], config, index, seen)
             for key, value in found.items():
                 values.setdefault(key, []).append(value)
     return {key: sum(found) / len(found) for key, found in values.items()}
 
 
-def is_of_world(config: Config) -> bool:
-    """Whether the held-out clips are the built-in world's own: a ratio of them, not another source."""
-    return config.data.source == "savanna" and isinstance(config.data.heldout, float)
+def is_of_world(config: Config, world: str) -> bool:
+    """Whether the held-out samples are a built-in world's own: a ratio of them, not another source."""
+    return config.data.source == world and isinstance(config.data.heldout, float)
 
 
 def of_world(samples: Float[Tensor, "S L 3 H W"], config: Config, index: int, seen: int) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmssl.evaluate.media_features import collapse_of, features, joined, prepare
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.retrieval import recalls
 from mmssl.evaluate.text import caption_results
+from mmssl.evaluate.uncertainty import uncertainty_results
 from mmssl.inputs import Inputs
 from mmssl.modalities.labelled_media import LabelledMedia
 from mmssl.modalities.media_data import MediaData, Reader
@@ -30,7 +32,10 @@ PAIRED = 128  # held-out samples whose energies are compared, at most
 CANDIDATES = 100  # among which the right one is looked for
 GRID = 4  # a side of the pieces in which a picture is shuffled
 # whatever the weights are
-OF_THE_DATA = ("energy_histogram", "candidates", "text.floor", "copy_last.psnr", "of_the_truth", "uncertainty.futures")
+OF_THE_DATA = (
+    "energy_histogram", "candidates", "text.floor", "copy_last.psnr", "of_the_truth", "uncertainty.futures",
+    "uncertainty.modes", "true_bits",
+)  # fmt: skip
 Negative = Callable[[Batch], Batch]
 Negatives = dict[str, tuple[str, Negative]]  # kind -> the modality that it changes, and how
 
@@ -125,7 +130,7 @@ def compared_at_once(inputs: Inputs) -> int:
     """How many samples are compared with each other: 16, and 64 pictures where their B^2 answers stay below 500 MB."""
     if {*inputs.modalities} != {"image"}:
         return 16
-    numbers = 3 * inputs.config.image.size**2
+    numbers = 3 * prod(inputs.config.image.sides)
     return next((count for count in (64, 32) if count**2 * numbers <= 2**27), 16)
 
 
@@ -178,6 +183,7 @@ def evaluate_media(
     for prefix, one in (("", objective), ("random_init.", random)):
         found = model_results(one, inputs, config, data.heldout, negatives)
         found |= future_results(one, inputs, config, data.heldout)
+        found |= uncertainty_results(one, inputs, config, data.heldout)
         if "text" in inputs.modalities and data.vocabulary is not None:
             found |= caption_results(one, data.vocabulary, config, data.heldout)
         if labelled is not None:

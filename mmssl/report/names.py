@@ -31,8 +31,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "uncertainty.coverage_of_the_truth": "Futures covered by as many draws from the truth",
         "uncertainty.precision": "Samples that show a possible future",
         "uncertainty.total_variation": "Total variation from the true probabilities",
+        "uncertainty.distance": "Squared distance to the nearest possible one, 1 = as far as another is from that",
+        "uncertainty.auroc": "Energy AUROC, possible against impossible completions",
         "uncertainty.bits": "Information in the latent, bits",
+        "uncertainty.true_bits": "Information that is hidden, bits",
         "uncertainty.futures": "Possible futures of a clip",
+        "uncertainty.modes": "Possible completions of a picture",
     },
     "Retrieval": {
         "retrieval.candidates": "Candidates to choose from",
@@ -86,7 +90,8 @@ BEST: dict[str, int] = {
 # Of the data, not of a model: the same whatever was trained, so no row of random weights, and none is the better one.
 OF_DATA = {
     *("encoder.parameters", "collapse.reachable_rank", "collapse.compared.reachable_rank"),
-    *("video.copy_last.psnr", "uncertainty.coverage_of_the_truth", "uncertainty.futures", "text.floor"),
+    *("video.copy_last.psnr", "uncertainty.coverage_of_the_truth", "text.floor"),
+    *("uncertainty.futures", "uncertainty.modes", "uncertainty.true_bits"),
     *("retrieval.candidates", "labelled.majority_accuracy", "labelled.classes", "labelled.train", "labelled.test"),
 }
 

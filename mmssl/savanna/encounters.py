@@ -115,6 +115,6 @@ def shown(stage: Scenes, happened: list[Event], size: int) -> UInt8[np.ndarray, 
             width, height = extent(str(animal))
             enlarged = WIDTH / width
             corner = np.tile([centre - WIDTH / 2, FEET - enlarged * height], (len(here), 1))
-            sprites = animal_sprites(str(animal), str(habitat), size, enlarged)
+            sprites = animal_sprites(str(animal), str(habitat), size, enlarged, poses=1)
             lay(drawn, here, sprites, corner, np.zeros_like(here), np.zeros(len(here), dtype=bool))
     return drawn

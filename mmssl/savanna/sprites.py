@@ -56,17 +56,17 @@ def shadow(animal: str, habitat: str) -> tuple[Colour, float] | None:
     return WATER if PLANS[PLAN_OF[animal]].is_swimmer else SHADE
 
 
-def animal_sprites(animal: str, habitat: str, size: int, enlarged: float = 1.0) -> Sprites:
-    """An animal for pictures of a size, so many times larger than it is."""
-    return shaded_sprites(animal, shadow(animal, habitat), size, enlarged)
+def animal_sprites(animal: str, habitat: str, size: int, enlarged: float = 1.0, poses: int = POSES) -> Sprites:
+    """An animal in its first poses for pictures of a size, so many times larger than it is."""
+    return shaded_sprites(animal, shadow(animal, habitat), size, enlarged, poses)
 
 
 @cache
-def shaded_sprites(animal: str, shade: tuple[Colour, float] | None, size: int, enlarged: float) -> Sprites:
+def shaded_sprites(animal: str, shade: tuple[Colour, float] | None, size: int, enlarged: float, poses: int) -> Sprites:
     """An animal with what lies below it."""
     factor, (width, height) = scale(size), (enlarged * length for length in extent(animal))
     pixels = max(1, round(height * size * factor))
-    images = [drawn(animal, pose, pixels, shade) for pose in range(POSES)]
+    images = [drawn(animal, pose, pixels, shade) for pose in range(poses)]
     return prepared(images, size, factor, width, height)
 
 
