@@ -73,7 +73,7 @@ class GaussianCode(Code):
     ) -> None:
         super().__init__()
         self.width, self.spatial, self.weight, self.free, self.steps = latent_width, spatial, weight, free, steps
-        self.rate = 0.1  # of Adam, in deviations of the prior; it falls to 0
+        self.rate = 0.5  # of Adam, in deviations of the prior; it falls to 0
         self.answer = nn.Linear(encoder_width, 2 * latent_width)
         nn.init.normal_(self.answer.weight, std=encoder_width**-0.5)
         nn.init.zeros_(self.answer.bias)
@@ -129,7 +129,7 @@ def descended(
     """Where so many steps of Adam down an energy lead, each sample by itself; the rate falls to 0 in a line."""
     with torch.enable_grad():
         z = start.detach().float().clone().requires_grad_()
-        stepper = torch.optim.Adam([z], lr=rate, betas=(0.8, 0.95))
+        stepper = torch.optim.Adam([z], lr=rate, betas=(0.8, 0.9))  # it forgets soon: steps are few
         for step in range(steps):
             (z.grad,) = torch.autograd.grad(energy(z).sum(), z)
             stepper.param_groups[0]["lr"] = rate * (1 - step / steps)

@@ -16,7 +16,7 @@ from mmssl.models.likelihood import NormalOutput, SquaredOutput
 from mmssl.models.vector_code import VectorCode
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.predictive import pair_energy, place_of, pooled
-from mmssl.tokens import Place, Tokens, without
+from mmssl.tokens import Place, Tokens, at, without
 
 
 class Autoencoding(Objective):
@@ -63,8 +63,9 @@ class Autoencoding(Objective):
         return self.code(self.embedded(tokens), tokens, None)
 
     def decode(self, z: Tokens, place: Place) -> Float[Tensor, "B M D"]:
-        """The patches that lie at some places."""
-        return self.decoder({self.cut.name: z}, place)
+        """The patches that lie at some places of the whole sample: all are asked for, as in training."""
+        everywhere = self.everywhere(place)
+        return at(Tokens(self.decoder({self.cut.name: z}, everywhere), everywhere), place)
 
     def error(self, z: Tokens, answer: Tokens) -> Float[Tensor, " B"]:
         """Mean squared error of the numbers of some patches."""
