@@ -168,7 +168,7 @@ class SparseCoding(Objective):
             whole = rearrange(self.dictionary(z), f"{self.unit.row} -> b n d", b=count, n=cells)
         return {self.cut.name: at(Tokens(whole, place), place)}
 
-    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+    def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place) -> Float[Tensor, "B M D"]:
         return prediction.float()
 
     def after_step(self, progress: float) -> None:

@@ -150,3 +150,10 @@ def test_what_is_seen_is_grey_where_hidden_or_noisy():
     assert noisy.is_hidden.all()
     assert (noisy.seen == 0).float().mean() == 0.25
     assert torch.equal(noisy.seen[noisy.seen != 0], noisy.original[noisy.seen != 0])
+
+
+@pytest.mark.parametrize("method", ["denoising_autoencoder", "simmim", "beit", "sparse_coding", "gan", "vqvae"])
+def test_every_method_in_input_space_can_be_looked_at(method):
+    found = one(method)
+    assert all(torch.isfinite(sample).all() for sample in found.samples)
+    assert len(found.samples) == (2 if tiny_objective(method).has_latent else 1)
