@@ -10,16 +10,10 @@ docs/results/images.json takes its figures from the runs' own records; `python s
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from side_by_side import finished, run_all
 from tables import PICTURES, collect
-
-from mmssl.runs import open_run
 
 TINY = "encoder.widths=[8, 16, 32, 64]"  # of ResNet and RegNet, one block each, 3 x 3 stem
 OPTIONS = {
@@ -44,31 +38,12 @@ def arguments(method: str, seed: int, asked: argparse.Namespace) -> list[str]:
     other = PRETRAINED.get(method)
     pretrained = [f"method.pretrained={asked.out / f'{other}-{seed}'}"] if other else []
     return [
-        f"configs/image_pretraining_{method}_folder.yaml", f"run={asked.out / f'{method}-{seed}'}", f"seed={seed}",
+        f"configs/image_pretraining_{method}_folder.yaml", f"seed={seed}",
         f"data.source={asked.train}", f"data.heldout={asked.test}", f"evaluate.source={asked.train}",
         f"evaluate.heldout={asked.test}", f"data.cache={(asked.out / 'cache').absolute()}",
         f"train.seconds={asked.seconds}", "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000",
         "evaluate.documents=2000", *OPTIONS[method], *pretrained,
     ]  # fmt: skip
-
-
-def run(method: str, seed: int, asked: argparse.Namespace) -> str:
-    """One run in a process of its own, its words in OUT/NAME.log; how it ended."""
-    name = f"{method}-{seed}"
-    if (asked.out / name / "evaluation.json").exists():
-        return f"{name}: there already"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with (asked.out / f"{name}.log").open("a") as log:
-        command = [sys.executable, "-m", "mmssl", "pretrain", *arguments(method, seed, asked)]
-        code = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
-    return f"{name}: exit {code}"
-
-
-def finished(asked: argparse.Namespace) -> Iterator[str]:
-    """NAME=RUN of all runs that are there, whenever they were made."""
-    for path in sorted(asked.out.glob("*/evaluation.json")):
-        open_run(path.parent)  # raises where its record is damaged
-        yield f"{path.parent.name}={path.parent}"
 
 
 def main() -> None:
@@ -82,18 +57,16 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=list(PICTURES))
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     methods = [method for method in PICTURES if method in asked.only]
-    with ThreadPoolExecutor(asked.at_once) as pool:
+    for seed in asked.seeds:
         # what begins from another run comes last
-        for seed in asked.seeds:
-            first = [method for method in methods if method not in PRETRAINED]
-            later = [method for method in methods if method in PRETRAINED]
-            for part in (first, later):
-                for line in pool.map(lambda method, seed=seed: run(method, seed, asked), part):
-                    print(line, flush=True)
-                    collect("images", list(finished(asked)))
-    print(json.dumps({"runs": len(list(finished(asked)))}))
+        for is_later in (False, True):
+            part = [method for method in methods if (method in PRETRAINED) is is_later]
+            wanted = {f"{method}-{seed}": arguments(method, seed, asked) for method in part}
+            for line in run_all(asked.out, wanted, asked.at_once):
+                print(line, flush=True)
+                collect("images", finished(asked.out))
+    print(json.dumps({"runs": len(finished(asked.out))}))
 
 
 if __name__ == "__main__":

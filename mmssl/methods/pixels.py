@@ -8,6 +8,7 @@ from mmssl.corruption import Corruption
 from mmssl.drop import LastFrame, drop_random, keep_past
 from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
+from mmssl.methods.hiding import Mask, hiding
 from mmssl.models.latent import GaussianLatent
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Data, NormalisedPatches
@@ -51,12 +52,12 @@ def reconstruction(
 
 
 def mae(
-    encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.75, predictor_layers: Count = 8,
+    encoder: Any, modalities: Any, *, mask: Mask = "random", hidden_ratio: Ratio = 0.75, predictor_layers: Count = 8,
     predictor_width: Count = 512, predictor_heads: Count = 16, normalise_patches: bool = True,
 ) -> Objective:  # fmt: skip
     """Masked autoencoder: encode the seen quarter of a picture, predict the rest (He et al. 2021, arXiv:2111.06377)."""
     return reconstruction(
-        encoder, "image", drop_random(hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
+        encoder, "image", hiding(mask, hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
         layers=predictor_layers, width=predictor_width, heads=predictor_heads,
     )  # fmt: skip
 

@@ -1,0 +1,38 @@
+"""Runs in processes of their own, some at once, one thread each, so that they do not wait for each other."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from mmssl.runs import open_run
+
+
+def run(out: Path, name: str, arguments: list[str]) -> str:
+    """`mmssl pretrain` into OUT/NAME, its words in OUT/NAME.log; how it ended. A finished run is left as it is."""
+    if (out / name / "evaluation.json").exists():
+        return f"{name}: there already"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with (out / f"{name}.log").open("a") as log:
+        command = [sys.executable, "-m", "mmssl", "pretrain", *arguments, f"run={out / name}"]
+        code = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+    return f"{name}: exit {code}"
+
+
+def run_all(out: Path, wanted: dict[str, list[str]], at_once: int) -> Iterator[str]:
+    """All runs by their names, in turn; how each ended."""
+    out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(at_once) as pool:
+        yield from pool.map(partial(run, out), wanted, wanted.values())
+
+
+def finished(out: Path) -> list[str]:
+    """NAME=RUN of all runs that are there, whenever they were made."""
+    runs = []
+    for path in sorted(out.glob("*/evaluation.json")):
+        open_run(path.parent)  # raises where its record is damaged
+        runs.append(f"{path.parent.name}={path.parent}")
+    return runs
