@@ -199,8 +199,8 @@ class MediaTask:
             objective = self.build(elsewhere, inputs, data.train.size)
             raw = next(prepared(data.train, inputs, config, EXAMPLES, CPU, objective.views, augmented=True))
             print(data.summary())
-            if data.vocabulary is not None:
-                part = next(part for part in objective.each().values() if part.answered == ("text",))
+            part = next((part for part in objective.each().values() if part.answered == ("text",)), None)
+            if part is not None and data.vocabulary is not None:
                 print("\n".join(masked_lines(part, raw, data.vocabulary)))
             plain = next(prepared(data.train, inputs, config, EXAMPLES, CPU))
             drawn = draw_inputs(objective, plain, raw, self.modalities, out or Path("data_preview"))

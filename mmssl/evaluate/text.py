@@ -136,8 +136,12 @@ def word_results(objective: Objective, config: Config, data: TextData) -> dict[s
 
 
 def caption_results(objective: Objective, vocabulary: Vocabulary, config: Config, heldout: Read) -> dict[str, Any]:
-    """Cross-entropy and accuracy on the held-out captions of a run with other modalities, beside the known floor."""
-    part = next(part for part in objective.each().values() if part.answered == ("text",))
+    """Cross-entropy and accuracy on the held-out captions of a run with other modalities, beside the known floor;
+    nothing where no words are predicted.
+    """
+    part = next((part for part in objective.each().values() if part.answered == ("text",)), None)
+    if part is None:
+        return {}
     device = next(part.parameters()).device
     corrupt = replace_tokens(vocabulary, config.method.arguments()["hidden_ratio"], mask_ratio=1.0)
     batches = heldout_batches(heldout, config.seed, config.evaluate.documents, device)

@@ -126,8 +126,12 @@ class WorldSamples:
 
 
 def rows_of(texts: list[str], tokenizer: Path) -> Int[np.ndarray, "n L"]:
-    """Ids between first and last token, padded."""
-    words = vocabulary_at(tokenizer)
+    """Ids of a run's words between first and last token, padded."""
+    return rows_in(vocabulary_at(tokenizer), texts)
+
+
+def rows_in(words: Any, texts: list[str]) -> Int[np.ndarray, "n L"]:
+    """Ids of a `Vocabulary` between first and last token, padded."""
     rows = np.full((len(texts), TEXT_LENGTH), words.pad, dtype=np.int32)
     with ENCODING:
         encoded = words.encode(texts)
