@@ -17,10 +17,11 @@ from mmssl.errors import ConfigError, DataError
 from mmssl.evaluate.completion import completed
 from mmssl.evaluate.heldout import heldout_metrics
 from mmssl.evaluate.media import Negatives, evaluate_media, prepared
+from mmssl.evaluate.readout import Readout, readout_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.modalities.grids import Cut
-from mmssl.modalities.labelled_media import LabelledMedia, labelled_media, read_inputs
+from mmssl.modalities.labelled_media import LabelledMedia, labelled_media, read_inputs, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
@@ -40,6 +41,7 @@ from mmssl.train import launch, reseed, restore_weights
 HELDOUT = 64  # samples that are looked at while training
 EXAMPLES = 6  # samples whose completions the report shows
 SAMPLES = 3  # completions of each of them
+FITTED = 256  # pictures that a decoder of embeddings is fitted to
 CPU = torch.device("cpu")
 
 NoNegatives: Callable[[Config], Negatives] = lambda config: {}  # noqa: E731
@@ -120,7 +122,8 @@ class MediaTask:
         batch = next(prepared(data.heldout, inputs, config, EXAMPLES, device), None)
         if batch is not None:
             names = [f"sample-{number + 1}" for number in range(len(batch.draw.index))]
-            draw_completions(completed(objective, batch, samples=SAMPLES), inputs, folder, names)
+            decode = self.decoder(objective, inputs, config, data)
+            draw_completions(completed(objective, batch, samples=SAMPLES, decode=decode), inputs, folder, names)
         if batch is not None and "image" in self.modalities:
             views = next(prepared(data.heldout, inputs, config, EXAMPLES, device, objective.views, augmented=True))
             draw_inputs(objective, batch, views, ["image"], folder, "views-")
@@ -130,6 +133,13 @@ class MediaTask:
             draw_neighbours(found, folder / "neighbours-image.png")
             draw_map(found, folder / "map-image.png")
 
+    def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> Readout | None:
+        """What shows predicted embeddings of pictures, fitted to some that the run was trained on; None where they need
+        none.
+        """
+        device = next(objective.parameters()).device
+        return readout_of(objective, prepared(thinned(data.train, FITTED), inputs, config, FITTED, device))
+
     def evaluate(self, config: Config, found: Restored) -> None:
         """`mmssl evaluate RUN`."""
         objective, inputs, data = self.restored(config, found)
@@ -137,12 +147,11 @@ class MediaTask:
 
     def predict(self, config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:
         """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds."""
-        objective, prepare, _ = self.restored(config, found)
+        objective, prepare, data = self.restored(config, found)
         batch = prepare(batch_of(inputs, config, self.modalities))
-        folder = out or Path(config.run) / "predictions"
-        written = draw_completions(
-            completed(objective, batch, samples=samples), prepare, folder, [Path(path).stem for path in inputs]
-        )
+        folder, names = out or Path(config.run) / "predictions", [Path(path).stem for path in inputs]
+        decode = self.decoder(objective, prepare, config, data)
+        written = draw_completions(completed(objective, batch, samples=samples, decode=decode), prepare, folder, names)
         if not written:
             method = config.method.name
             raise ConfigError(f"predict: {method} fills in nothing that one can look at; expected a method like mae")

@@ -1,5 +1,6 @@
 """What a predictive model puts where something is hidden, as something to look at or to listen to."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from mmssl.objectives import Objective
 from mmssl.objectives.base import Noise
 from mmssl.tokens import Place, Tokens, at
 
+Decode = Callable[[Tensor], Tensor]  # (B, M, E) embeddings -> (B, M, D) patches
+
 
 class Completed(NamedTuple):
     """One modality of a batch: the views as they were, where they were hidden, and filled in by the model."""
@@ -21,6 +24,7 @@ class Completed(NamedTuple):
     seen: Tensor  # what is seen of it, perhaps noisy, and 0 elsewhere
     is_hidden: Tensor  # of the same shape
     samples: list[Tensor]  # filled in, once for each sample asked for
+    is_decoded: bool = False  # whether the samples are read off embeddings, and not the model's own pixels
 
 
 def predictive(objective: Objective) -> Objective | None:
@@ -43,10 +47,13 @@ def noise_of(batch: Batch, sample: int) -> Noise:
 
 
 @torch.no_grad()
-def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, Completed]:
+def completed(
+    objective: Objective, batch: Batch, *, samples: int, decode: Decode | None = None
+) -> dict[str, Completed]:
     """Hide what the method hides in each modality and fill it in `samples` times; nothing where it cannot.
 
-    With `samples` = 0 once, with the mean of the prior where there is a latent variable.
+    With `samples` = 0 once, with the mean of the prior where there is a latent variable. `decode` turns predictions of
+    pictures that are embeddings into patches (`readout_of`).
     """
     part = predictive(objective)
     if part is None:
@@ -62,9 +69,13 @@ def completed(objective: Objective, batch: Batch, *, samples: int) -> dict[str, 
         if cut is None:
             continue
         answer = at(tokens[name], place)
-        values = [value for one in predictions if (value := part.patches_of(one[name], answer, place)) is not None]
-        if values:
-            found[name] = filled(cut, tokens[name], seen[name], place, values)
+        shown = [part.patches_of(one[name], answer, place) for one in predictions]
+        is_decoded = shown[0] is None and decode is not None and name == "image"
+        values = [decode(one[name]) for one in predictions] if decode is not None and is_decoded else shown
+        patches = [value for value in values if value is not None]
+        if patches:
+            whole = filled(cut, tokens[name], seen[name], place, patches)
+            found[name] = whole._replace(is_decoded=is_decoded)
     return found
 
 

@@ -11,6 +11,8 @@ from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
 from mmssl.report.pictures import film, save_gif, save_mp4, save_png, save_wav, sheet, spectrogram_picture
 
+GREY = 0.0  # of what is not shown, in the encoder's units
+DECODED = "The model predicts embeddings: these pixels were read off them afterwards by a linear map."
 MAX_FRAMES_PER_SECOND = 12.0  # of a film: a clip of few frames is shown slowly enough to be followed
 
 
@@ -24,10 +26,17 @@ def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, 
 
 
 def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
-    """A sheet: seen, predicted, the whole picture."""
-    views = [one.seen[row], *(sample[row] for sample in one.samples), one.original[row]]
-    titles = ["seen", *numbered(len(one.samples)), "hidden: the truth"]
-    save_png(sheet([[to_pixels(view).cpu() for view in views]], titles), target := path.with_suffix(".png"))
+    """A sheet: seen, hidden, predicted; of several predictions their mean, and where they differ."""
+    samples, word = [sample[row] for sample in one.samples], "decoded" if one.is_decoded else "predicted"
+    views = [one.seen[row], torch.where(one.is_hidden[row], one.original[row], GREY), *samples]
+    titles = ["seen", "hidden: the truth", *numbered(len(samples), word)]
+    if len(samples) > 1:
+        views.append(torch.stack(samples).mean(0))
+        titles += [f"{word}: mean", f"{word}: spread"]
+    pictures = [to_pixels(view).cpu() for view in views]
+    if len(samples) > 1:
+        pictures.append(spread([sample[None] for sample in samples])[0])
+    save_png(sheet([pictures], titles), target := path.with_suffix(".png"), DECODED if one.is_decoded else "")
     return [target]
 
 
@@ -63,15 +72,15 @@ def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path
 
 
 def spread(samples: list[Tensor]) -> Tensor:
-    """The standard deviation of the predictions at each pixel, the largest of the clip as white."""
+    """The standard deviation of the predictions at each pixel, the largest as white."""
     deviation = torch.stack(samples).float().std(0).mean(1, keepdim=True)
     scaled = deviation / deviation.max().clamp(min=1e-6) * 255
     return scaled.expand(-1, 3, -1, -1).round().to(torch.uint8).cpu()
 
 
-def numbered(count: int) -> list[str]:
+def numbered(count: int, word: str = "predicted") -> list[str]:
     """What the predictions are called."""
-    return ["predicted"] if count == 1 else [f"predicted {number + 1}" for number in range(count)]
+    return [word] if count == 1 else [f"{word} {number + 1}" for number in range(count)]
 
 
 DRAWERS: dict[str, Callable[[Completed, int, Inputs, Path], list[Path]]] = {
