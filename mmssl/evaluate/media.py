@@ -18,6 +18,7 @@ from mmssl.evaluate.energy import histogram, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
 from mmssl.evaluate.knn import knn_accuracy
+from mmssl.evaluate.latents import latent_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.retrieval import recalls
@@ -239,6 +240,7 @@ def model_results(
         of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
         batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)
         found = energy_results(part, batches, of_part, labels)
+        found |= latent_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
         results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
     names = list(inputs.modalities)
     for part in objective.each().values():

@@ -16,6 +16,7 @@ from mmssl.models.likelihood import NormalOutput, SquaredOutput
 from mmssl.models.vector_code import VectorCode
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.predictive import pair_energy, place_of, pooled
+from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, without
 
 
@@ -166,6 +167,15 @@ class Variational(Autoencoding):
         numbers = tokens.value.shape[1] * self.cut.width
         return -self.output.nats(self.error(coded.z, tokens), numbers) - coded.nats
 
+    def latents_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, "B Z"]:
+        return self.latents(answers[self.cut.name]).flatten(1)
+
+    def drawn_latents(self, tokens: dict[str, Tokens], draw: Draw) -> Float[Tensor, "B Z"]:
+        mine = tokens[self.cut.name]
+        return self.code(self.embedded(mine), mine, draw).z.value.flatten(1)
+
     @property
     def latent_width(self) -> int:
         """Of each token of z."""
@@ -184,6 +194,11 @@ class VectorAutoencoding(Autoencoding):
     """With vectors of a codebook as z: what turns patches into codes, and codes into patches (a `Tokenizer`)."""
 
     code: VectorCode
+
+    def latents_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Int[Tensor, "B N"]:
+        return self.codes(answers[self.cut.name])
 
     @property
     def num_codes(self) -> int:

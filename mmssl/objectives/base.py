@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.errors import ConfigError
+from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens
 
 Noise = Callable[[int], Tensor]  # D -> (B, D) standard normal numbers that belong to the samples
@@ -85,6 +86,18 @@ class Objective(nn.Module):
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, " B"] | None:
         """What the latent variable tells of each sample's answer beyond what is seen, in bits; None without one."""
+        return None
+
+    def latents_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Float[Tensor, "B Z"] | Int[Tensor, "B M"] | None:
+        """z of each sample with its answer, all in one row: the posterior's means, or the numbers of codes; None where
+        there is none.
+        """
+        return None
+
+    def drawn_latents(self, tokens: dict[str, Tokens], draw: Draw) -> Float[Tensor, "B Z"] | None:
+        """z of each sample, drawn from its posterior, in one row; None where the prior is not N(0, 1)."""
         return None
 
     def each(self) -> dict[str, "Objective"]:

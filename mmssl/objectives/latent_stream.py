@@ -65,6 +65,9 @@ class LatentStream(Stream):
         """The amortised z of the true answer."""
         return self.latent(sx, at(sy, hidden) - self.base(seen, hidden), hidden)
 
+    def latents_of(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "B Z"] | None:
+        return self.inferred(sx, seen, sy, hidden).z.float()
+
     def bits(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"] | None:
         return self.inferred(sx, seen, sy, hidden).nats / log(2)
 

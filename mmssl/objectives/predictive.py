@@ -73,6 +73,10 @@ class Stream(nn.Module):
         """What lies at the hidden places."""
         return self.predictor(sx, hidden) + self.base(seen, hidden)
 
+    def latents_of(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "B Z"] | None:
+        """z of each sample with its answer; None without z."""
+        return None
+
     def bits(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"] | None:
         """What z tells of the answer, in bits; None without z."""
         return None
@@ -190,6 +194,14 @@ class Predictive(Objective):
         parts = [self.by_name[name].bits(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         known = [part for part in parts if part is not None]
         return torch.stack(known).sum(0) if known else None
+
+    def latents_of(
+        self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
+    ) -> Tensor | None:
+        sx, sy = self.encoded(seen, hidden), self.target(answers)
+        parts = [self.by_name[name].latents_of(sx, seen[name], sy[name], place) for name, place in hidden.items()]
+        known = [part for part in parts if part is not None]
+        return torch.cat(known, 1) if known else None
 
     def tokens(self, batch: Batch, *names: str) -> dict[str, Tokens]:
         """All tokens of some modalities, by default of all; what a sample lacks is padding."""

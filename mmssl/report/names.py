@@ -38,6 +38,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "uncertainty.futures": "Possible futures of a clip",
         "uncertainty.modes": "Possible completions of a picture",
     },
+    "Latent variable": {
+        "latent.verdict": "Verdict on the latent variable",
+        "latent.bits": "What the latent tells of a sample, bits",
+        "latent.active_units": "Active units of the latent",
+        "latent.units": "Units of the latent",
+        "latent.perplexity": "Codes in use (perplexity)",
+        "latent.prior_gap": "Posteriors of all samples from the prior, nats a unit",
+    },
     "Retrieval": {
         "retrieval.candidates": "Candidates to choose from",
         "retrieval.{}_to_{}.r{}": "{} → {}, R@{}",

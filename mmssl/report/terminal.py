@@ -101,6 +101,10 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("uncertainty.auroc", "AUROC of possible completions"),
     ("uncertainty.bits", "bits of the latent variable"),
     ("uncertainty.true_bits", "  bits that are hidden"),
+    ("latent.bits", "bits of the latent variable"),
+    ("latent.active_units", "  its active units"),
+    ("latent.perplexity", "  codes in use"),
+    ("latent.prior_gap", "  nats a unit from the prior"),
     ("collapse.effective_rank", "effective rank"),
     ("collapse.compared.effective_rank", "  of what is compared"),
     ("collapse.lidar", "  of what views share (LiDAR)"),
@@ -131,9 +135,14 @@ def show_media_results(results: dict[str, Any]) -> None:
             random = results.get(f"random_init.{key}")
             print(f"{name:<36}{results[key]:9.3f}   {'' if random is None else f'{random:9.3f}'}")
     for key, verdict in results.items():
-        part, is_verdict, what = key.partition("collapse")[0], key.endswith(".verdict"), "of what is compared"
-        if is_verdict and not key.startswith("random_init."):
-            name = f"collapse {part.rstrip('.')} {what if '.compared.' in key else ''}"
+        if key.startswith("random_init."):
+            continue
+        if key.endswith("latent.verdict"):
+            name = f"latent {key.removesuffix('latent.verdict').rstrip('.')}"
+            print(f"{name.strip():<36}{verdict:>9}")
+        part, is_verdict = key.partition("collapse")[0], "collapse" in key and key.endswith(".verdict")
+        if is_verdict:
+            name = f"collapse {part.rstrip('.')} {'of what is compared' if '.compared.' in key else ''}"
             print(f"{' '.join(name.split()):<36}{verdict:>9}")
 
 
