@@ -9,6 +9,7 @@ on unpadded tokens.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -37,6 +38,13 @@ class Packing:
         self.document = document
         self.biases: dict[tuple[torch.dtype, int | None], Tensor] = {}
 
+    @cached_property
+    def sees_all(self) -> bool:
+        """Whether every token sees every other of its row, so that no mask is needed; not asked on other devices than
+        a CPU, which would have to wait for the answer.
+        """
+        return self.document.device.type == "cpu" and bool((self.document == self.document[:, :1]).all())
+
     def visible(self, window: int | None) -> Bool[Tensor, "B 1 N N"]:
         """True where the token of the row sees that of the column."""
         same = self.document[:, None, :, None] == self.document[:, None, None, :]
@@ -52,6 +60,11 @@ class Packing:
             low = torch.where(self.visible(window), 0.0, HIDDEN).to(like.dtype)
             self.biases[key] = repeat(low, "b 1 n m -> (b heads) n m", heads=like.shape[1])
         return self.biases[key]
+
+
+def has_matrix_units() -> bool:
+    """Whether this processor multiplies matrices in hardware (AMX)."""
+    return torch.cpu._is_amx_tile_supported()
 
 
 def attention(
@@ -75,9 +88,13 @@ def attention(
         return plain(query, key, value, packing.bias(query, sliding_window), scale, dropout), None
     if query.is_cuda and query.dtype != torch.float32 and dropout == 0.0:
         return varlen(query, key, value, packing.document, scale, sliding_window), None
-    if query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]:
-        return plain(query, key, value, packing.bias(query, sliding_window), scale, dropout), None
-    mask = packing.visible(sliding_window)
+    sees_all = packing.sees_all and sliding_window is None
+    is_short = query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]
+    # without a mask the fused kernel is the faster one on processors that do not multiply matrices in hardware
+    if is_short and not (sees_all and dropout == 0.0 and not has_matrix_units()):
+        bias = None if sees_all else packing.bias(query, sliding_window)
+        return plain(query, key, value, bias, scale, dropout), None
+    mask = None if sees_all else packing.visible(sliding_window)
     mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
     return rearrange(mixed, "b h n d -> b n h d"), None
 
@@ -86,14 +103,16 @@ def plain(
     query: Float[Tensor, "B heads N D"],
     key: Float[Tensor, "B heads N D"],
     value: Float[Tensor, "B heads N D"],
-    bias: Float[Tensor, "H N N"],
+    bias: Float[Tensor, "H N N"] | None,
     scale: float,
     dropout: float,
 ) -> Float[Tensor, "B N heads D"]:
     """softmax(q k^T) v as written: on CPU its backward is faster than the fused kernel's for short rows."""
     batch, heads = query.shape[:2]
     query, key, value = (rearrange(tensor, "b h n d -> (b h) n d") for tensor in (query, key, value))
-    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
+    # the query is scaled where there is no bias: it is smaller than the scores
+    key = key.transpose(1, 2)
+    scores = (query * scale) @ key if bias is None else torch.baddbmm(bias, query, key, alpha=scale)
     # autocast would compute the softmax in float32; its own type is exact enough for the weights of a mean
     weights = torch.ops.aten._softmax(scores, -1, False)
     weights = drop(weights, dropout) if dropout > 0 else weights

@@ -92,7 +92,7 @@ def objective_of(method: str, sizes: Sizes) -> Objective:
 
 
 def flops_per_picture(sizes: Sizes) -> float:
-    """Operations of a forward and a backward of MAE that are needed: seen patches in the encoder, hidden in the head."""
+    """Operations that a forward and a backward of MAE need: seen patches in the encoder, hidden ones in the head."""
     objective, index = objective_of("mae", sizes), torch.arange(2)
     batch = Batch({"image": [torch.randn(2, 3, sizes.size, sizes.size)]}, Draw(0, torch.zeros_like(index), index))
     with FlopCounterMode(display=False) as counter:
