@@ -2,7 +2,7 @@
 
 `python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
 Tokens are counted where they are real, not padding. `python scripts/benchmark.py image` trains those of
-benchmark_image.py.
+benchmark_image.py, `masked_image` those of benchmark_masked_image.py.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import benchmark_image
+import benchmark_masked_image
 import torch
 from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
 
@@ -107,6 +108,24 @@ def images(source: str, encoders: list[str], seconds: float, repeats: int) -> di
     return report
 
 
+def masked_images(models: list[str], variants: list[str], seconds: float, repeats: int) -> dict:
+    """Medians over interleaved repeats of each variant of each model, beside the machine's matrix products."""
+    report: dict = {"models": {}}
+    for model in models:
+        ceiling = {"fp32": matrix_product(torch.float32), "bf16": matrix_product(torch.bfloat16)}
+        runs: dict[str, list[dict]] = {variant: [] for variant in variants}
+        for variant in variants * repeats:
+            command = [sys.executable, __file__, "masked_image", "--variant", variant, "--models", model]
+            command += ["--seconds", str(seconds)]
+            answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+        sizes = benchmark_masked_image.MODELS[model]
+        flops = benchmark_masked_image.flops_per_picture(sizes)
+        found = benchmark_masked_image.summary(runs, flops, ceiling)
+        report["models"][model] = {"sizes": sizes._asdict(), "ceiling_gflops": ceiling, **found}
+    return report
+
+
 def start_variant(variant: str, workspace: Path, budget: Budget) -> dict[str, float]:
     """Run one variant in a process of its own, which answers with its last line on stdout."""
     command = [sys.executable, __file__, "text", "--variant", variant, "--workspace", str(workspace)]
@@ -168,6 +187,15 @@ def arguments() -> argparse.Namespace:
     image.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
     image.add_argument("--variant", choices=benchmark_image.VARIANTS, help="run this one alone, here")
     image.add_argument("--workspace", type=Path, help="folder with train/, for --variant")
+    masked = tasks.add_parser("masked_image", help="MAE, beside ViTMAEForPreTraining in a plain loop")
+    masked.add_argument("--seconds", type=float, default=15, help="training of each variant in each repeat")
+    masked.add_argument("--repeat", type=int, default=3)
+    masked.add_argument("--models", nargs="*", choices=[*benchmark_masked_image.MODELS],
+                        default=[*benchmark_masked_image.MODELS])  # fmt: skip
+    masked.add_argument("--variants", nargs="*", choices=benchmark_masked_image.VARIANTS,
+                        default=[*benchmark_masked_image.VARIANTS], help="which to run, in this order")  # fmt: skip
+    masked.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
+    masked.add_argument("--variant", choices=benchmark_masked_image.VARIANTS, help="run this one alone, here")
     text = tasks.add_parser("text", help="BERT, masked language modelling")
     text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
     text.add_argument("--repeat", type=int, default=3)
@@ -192,6 +220,13 @@ def main() -> None:
             print(json.dumps(found._asdict() | {"peak_bytes": peak_bytes()}))
             return
         finish(images(options.source, options.encoders, options.seconds, options.repeat), options.out)
+        return
+    if options.task == "masked_image":
+        if options.variant:
+            found = benchmark_masked_image.measure(options.variant, options.models[0], options.seconds)
+            print(json.dumps(found._asdict() | {"peak_bytes": peak_bytes()}))
+            return
+        finish(masked_images(options.models, options.variants, options.seconds, options.repeat), options.out)
         return
     if options.variant:
         budget = Budget(options.seconds, options.target, options.evaluate_seconds)

@@ -6,14 +6,15 @@ predictor) run the training loop's step, with its clipping and checks; reading a
 """
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from mmssl.batch import Batch
@@ -91,13 +92,21 @@ def objective_of(method: str, sizes: Sizes) -> Objective:
     return METHODS[method](encoder, modalities, **small)
 
 
-def flops_per_picture(sizes: Sizes) -> float:
-    """Operations that a forward and a backward of MAE need: seen patches in the encoder, hidden ones in the head."""
-    objective, index = objective_of("mae", sizes), torch.arange(2)
-    batch = Batch({"image": [torch.randn(2, 3, sizes.size, sizes.size)]}, Draw(0, torch.zeros_like(index), index))
-    with FlopCounterMode(display=False) as counter:
-        objective(batch).terms["image"].backward()
-    return counter.get_total_flops() / len(index)
+def flops_per_picture(sizes: Sizes) -> int:
+    """Operations that a training step of MAE needs for a picture: encoder and embedding of seen patches only, the
+    head of hidden ones; twice the multiplications forward, and twice that backward, but for the patches themselves.
+    """
+    patches, numbers = (sizes.size // sizes.patch) ** 2, 3 * sizes.patch**2
+    hidden = round(HIDDEN_RATIO * patches)
+    seen, (layers, width, _) = patches - hidden, sizes.decoder
+    encoder = sizes.layers * layer_multiplications(seen + 1, sizes.width)
+    decoder = layers * layer_multiplications(patches + 1, width) + (seen + 1) * sizes.width * width
+    return 6 * (encoder + decoder + hidden * width * numbers) + 4 * seen * numbers * sizes.width
+
+
+def layer_multiplications(tokens: int, width: int) -> int:
+    """Those of one layer: four projections, the perceptron four times as wide, the scores and means of attention."""
+    return 12 * tokens * width**2 + 2 * tokens**2 * width
 
 
 def timed(step: Callable[[], None], batch: int, seconds: float) -> Measured:
@@ -158,13 +167,14 @@ def mmssl_run(method: str, sizes: Sizes, precision: str, folder: Path, seconds: 
     return timed(step, sizes.batch, seconds)
 
 
-def measure(variant: str, sizes: Sizes, folder: Path, seconds: float) -> Measured:
+def measure(variant: str, model: str, seconds: float) -> Measured:
     """One variant, in this process."""
     torch.manual_seed(0)
     name, _, precision = variant.partition("-")
     if variant in PEERS:
-        return peer_run(sizes, name, precision, seconds)
-    return mmssl_run(METHOD_OF[name], sizes, precision, folder, seconds)
+        return peer_run(MODELS[model], name, precision, seconds)
+    with TemporaryDirectory() as folder:
+        return mmssl_run(METHOD_OF[name], MODELS[model], precision, Path(folder), seconds)
 
 
 def summary(runs: dict[str, list[dict]], flops: float, ceiling: dict[str, float]) -> dict:
@@ -172,23 +182,27 @@ def summary(runs: dict[str, list[dict]], flops: float, ceiling: dict[str, float]
 
     `best` is the fastest of all settings of the peer, and of ours.
     """
-    rate = {name: median([part["pictures"] / part["seconds"] for part in parts]) for name, parts in runs.items()}
+    rate = {
+        name: statistics.median(part["pictures"] / part["seconds"] for part in parts) for name, parts in runs.items()
+    }
     variants = {
         name: {
             "images_per_second": rate[name],
             "each_repeat": [part["pictures"] / part["seconds"] for part in parts],
-            "peak_bytes": median([part["peak_bytes"] for part in parts]),
-            **({} if name.startswith("jepa") else {"share_of_ceiling": rate[name] * flops / 1e9 / ceiling[name[-4:]]}),
+            "peak_bytes": statistics.median(part["peak_bytes"] for part in parts),
         }
         for name, parts in runs.items()
     }
+    for name in rate:
+        if not name.startswith("jepa"):  # whose operations are others
+            variants[name]["share_of_ceiling"] = rate[name] * flops / 1e9 / ceiling[name[-4:]]
     asked = {
         "default, fp32": ("mmssl-fp32", "sdpa-fp32"), "default, bf16": ("mmssl-bf16", "sdpa-bf16"),
         "eager, fp32": ("mmssl-fp32", "eager-fp32"), "eager, bf16": ("mmssl-bf16", "eager-bf16"),
     }  # fmt: skip
     ratios = {name: rate[ours] / rate[theirs] for name, (ours, theirs) in asked.items() if {ours, theirs} <= set(rate)}
-    mine, theirs = ([rate[name] for name in rate if (name in PEERS) is there] for there in (False, True))
     mine = [rate[name] for name in rate if name.startswith("mmssl")]
+    theirs = [rate[name] for name in rate if name in PEERS]
     if mine and theirs:
         ratios["best"] = max(mine) / max(theirs)
     cost = {
@@ -197,8 +211,3 @@ def summary(runs: dict[str, list[dict]], flops: float, ceiling: dict[str, float]
         if {f"mmssl-{precision}", f"jepa-{precision}"} <= set(rate)
     }
     return {"variants": variants, "mmssl/peer": ratios, "jepa_step/mae_step": cost, "flops_per_picture": flops}
-
-
-def median(values: list[float]) -> float:
-    """The middle one."""
-    return float(torch.tensor(values, dtype=torch.float64).quantile(0.5))
