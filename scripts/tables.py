@@ -2,13 +2,14 @@
 
 usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
        python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
-       (scripts/leaderboard.py and scripts/collapse.py collect theirs themselves)
+       (scripts/leaderboard.py, collapse.py, uncertainty.py and capacity.py collect theirs themselves)
        python scripts/tables.py write                                      writes the tables between their marks
 """
 
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -29,6 +30,7 @@ KEPT = (
     "video.",
     "audio.",
     "uncertainty.",
+    "latent.",
     "retrieval.",
     "random_init.",
     "samples_seen",
@@ -65,11 +67,14 @@ SHORT = tuple(
     if column[0] in ("energy AUROC", "collapse", "kNN", "probe", "picture to sound R@1", "best of 16", "coverage")
 )
 SETS = ("savanna", "folder")
-PICTURES = (
+VIEWS_OF_PICTURES = (
     "siamese", "simclr", "npid", "pirl", "moco", "moco_v2", "moco_v3", "deepcluster", "deepercluster", "clusterfit",
-    "deepcluster_v2", "swav", "seer", "byol", "simsiam", "dino", "barlow_twins", "w_mse", "vicreg", "lejepa", "mae",
-    "denoising_autoencoder", "simmim", "beit",
-    "ijepa", "data2vec", "sparse_coding", "gan", "diffusion",
+    "deepcluster_v2", "swav", "seer", "byol", "simsiam", "dino", "barlow_twins", "w_mse", "vicreg", "lejepa",
+)  # fmt: skip
+PICTURES = (
+    *VIEWS_OF_PICTURES, "mae",
+    "denoising_autoencoder", "simmim", "beit", "ijepa", "data2vec", "vae", "conditional_vae", "vqvae", "sparse_coding",
+    "gan", "diffusion", "latent_diffusion", "jepa_with_latent",
 )  # fmt: skip
 LEADERBOARD: Columns = (
     ("kNN", "knn.accuracy", "{:.1%}"),
@@ -87,6 +92,18 @@ LEADERBOARD: Columns = (
     ("samples seen", "samples_seen", "{:,.0f}"),
     ("samples/s", "samples_per_second", "{:.0f}"),
     ("memory GB", "peak_memory_bytes", "{:.2f}"),
+)
+UNCERTAINTY: Columns = (
+    ("coverage", "uncertainty.coverage", "{:.0%}"),
+    ("precision", "uncertainty.precision", "{:.0%}"),
+    ("total variation", "uncertainty.total_variation", "{:.2f}"),
+    ("distance", "uncertainty.distance", "{:.2f}"),
+    ("possible AUROC", "uncertainty.auroc", "{:.3f}"),
+    ("bits of z", "uncertainty.bits", "{:.2f}"),
+    ("z", "latent.verdict", "{}"),
+    ("energy AUROC", "energy.auroc", "{:.3f}"),
+    ("collapse", "collapse.verdict", "{}"),
+    ("samples seen", "samples_seen", "{:,.0f}"),
 )
 TEXT = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
 
@@ -174,8 +191,8 @@ def switched_off(results: dict[str, dict]) -> str:
             ("collapse.effective_rank", "{:.1f}"), ("collapse.compared.effective_rank", "{:.1f}"),
             ("collapse.compared.std", "{:.2f}"), ("energy.auroc", "{:.3f}"), ("knn.accuracy", "{:.0%}"),
         ):  # fmt: skip
-            on, off, random = (shape.format(found[side][key]) for side in ("on", "off", "random_init"))
-            cells.append(f"{on} -> {off} ({random})")
+            sides = [shape.format(found[side][key]) for side in ("on", "off", "random_init") if key in found[side]]
+            cells.append("{} -> {} ({})".format(*sides) if sides else "–")
         lines.append(f"| `{method}` | {found['without']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -200,6 +217,26 @@ def over_seeds(seeds: list[dict], key: str, shape: str) -> str:
     return shape.format(mean(mine)) + spread + (f" ({shape.format(mean(random))})" if random else "")
 
 
+def method_of(run: str) -> str:
+    """The method of a run that is named like it, perhaps with more behind."""
+    return max((name for name in METHODS if run.startswith(name)), key=len)
+
+
+def in_order(runs: Iterable[str]) -> list[str]:
+    """Names of runs in the order of their methods, then of the alphabet."""
+    place = {name: number for number, name in enumerate(METHODS)}
+    return sorted(runs, key=lambda run: (place[method_of(run)], run))
+
+
+def uncertain(runs: dict[str, dict], columns: Columns) -> str:
+    """What each run's samples of hidden halves are, random weights in brackets."""
+    lines = ["| run | " + " | ".join(name for name, _, _ in columns) + " |", "|---|" + "---|" * len(columns)]
+    for name in in_order(runs):
+        cells = [cell(runs[name], key, shape) for _, key, shape in columns]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def tables() -> dict[str, str]:
     """Every table by its mark."""
     words, first = recorded("masked_language"), recorded("first_way")
@@ -213,6 +250,8 @@ def tables() -> dict[str, str]:
     found["leaderboard"] = leaderboard(images, LEADERBOARD)
     found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3], described=True)
     found["collapse"] = switched_off(recorded("collapse"))
+    found["uncertainty"] = uncertain(recorded("uncertainty"), UNCERTAINTY)
+    found["capacity"] = uncertain(recorded("capacity"), UNCERTAINTY)
     return found
 
 
@@ -231,6 +270,7 @@ PAGES = (
     RESULTS / "first_way.md",
     RESULTS / "images.md",
     RESULTS / "collapse.md",
+    RESULTS / "uncertainty.md",
 )
 
 

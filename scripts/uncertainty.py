@@ -1,6 +1,6 @@
 """Train methods on pictures whose hidden half is one of a few known ones, and measure how they hold the uncertainty.
 
-usage: python scripts/uncertainty.py OUT [--seconds 150] [--at-once 2] [--only ROW ...]
+usage: python scripts/uncertainty.py OUT [--steps 1500] [--at-once 2] [--only ROW ...]
 
 All have the same small encoder, the same pictures of `encounters` without augmentation, the right half hidden where a
 method has a mask, one thread each. Writes docs/results/uncertainty.json and .png; `python scripts/tables.py write`
@@ -11,15 +11,18 @@ import argparse
 import json
 from pathlib import Path
 
+from draw_uncertainty import draw
 from side_by_side import finished, run_all
 from tables import RESULTS, collect
 
 COMMON = [
     "data.source=encounters", "data.samples=6000", "data.heldout=0.05", "image.size=32", "views.smallest_area=1.0",
-    "views.flip_ratio=0.0", "encoder.patch=8", "encoder.layers=2", "train.learning_rate=2e-3", "train.batch_size=64",
+    "views.flip_ratio=0.0", "encoder.patch=8", "encoder.layers=2", "encoder.width=96", "encoder.intermediate=384",
+    "train.seconds=0", "train.learning_rate=2e-3", "train.batch_size=64",
     "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000", "evaluate.documents=300",
 ]  # fmt: skip
 HALF = ["method.mask=right", "method.hidden_ratio=0.5"]
+PREDICTOR = ["method.predictor_width=96"]  # as wide as the encoder
 SLOW = ["method.momentum=0.998"]  # of a teacher: a fast one forgets what cannot be predicted before z is understood
 LIMITS = {
     "noise": ["method.latent_width=8", "method.limit_weight=5e-4"],
@@ -28,22 +31,28 @@ LIMITS = {
     "codes": ["method.latent_width=8", "method.num_codes=8"],
 }  # of z in the JEPA, and how much of it
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
-    "mae": ("mae", [*HALF, "method.normalise_patches=false"]),
+    "mae": ("mae", [*HALF, *PREDICTOR, "method.normalise_patches=false"]),
     "denoising_autoencoder": ("denoising_autoencoder", []),
     "simmim": ("simmim", HALF),
-    "data2vec": ("data2vec", [*HALF, "method.num_masks=1", "method.top_layers=2"]),
-    "ijepa": ("ijepa", [*HALF, *SLOW]),
+    "data2vec": ("data2vec", [*HALF, *PREDICTOR, "method.num_masks=1", "method.top_layers=2"]),
+    "ijepa": ("ijepa", [*HALF, *PREDICTOR, *SLOW]),
     "vqvae": ("vqvae", []),
     "beit": ("beit", HALF),
     "sparse_coding": ("sparse_coding", [*HALF, "method.patch_wise=false"]),
     "vae": ("vae", HALF),
-    "conditional_vae": ("conditional_vae", [*HALF, "method.latent_width=8", "method.kl_weight=5e-4"]),
+    "conditional_vae": (
+        "conditional_vae",
+        [*HALF, *PREDICTOR, "method.latent_width=8", "method.latent_layers=1", "method.kl_weight=5e-4"],
+    ),
     "gan": ("gan", HALF),
-    "diffusion": ("diffusion", HALF),
+    "diffusion": ("diffusion", [*HALF, *PREDICTOR]),
     "vae_spatial": ("vae", [*HALF, "method.spatial=true", "method.latent_width=16", "method.kl_weight=0.1"]),
-    "latent_diffusion": ("latent_diffusion", HALF),
+    "latent_diffusion": ("latent_diffusion", [*HALF, *PREDICTOR]),
     **{
-        f"jepa_with_latent: {limit}": ("jepa_with_latent", [*HALF, *SLOW, f"method.limit={limit}", *options])
+        f"jepa_with_latent: {limit}": (
+            "jepa_with_latent",
+            [*HALF, *PREDICTOR, *SLOW, f"method.limit={limit}", *options],
+        )
         for limit, options in LIMITS.items()
     },
 }
@@ -55,14 +64,14 @@ def folder_of(row: str) -> str:
     return row.replace(": ", "-")
 
 
-def arguments(row: str, out: Path, seconds: float) -> list[str]:
+def arguments(row: str, out: Path, steps: int) -> list[str]:
     """Of `mmssl pretrain`."""
     method, options = ROWS[row]
     other = PRETRAINED.get(row)
     pretrained = [f"method.pretrained={out / folder_of(other)}"] if other else []
     cache = f"data.cache={(out / 'cache').absolute()}"
     return [
-        f"configs/image_pretraining_{method}_folder.yaml", *COMMON, f"train.seconds={seconds}", cache, *options,
+        f"configs/image_pretraining_{method}_folder.yaml", *COMMON, f"train.steps={steps}", cache, *options,
         *pretrained,
     ]  # fmt: skip
 
@@ -71,17 +80,18 @@ def main() -> None:
     """All runs; what begins from another one comes last."""
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=list(ROWS))
     asked = parser.parse_args()
     for is_later in (False, True):
         part = [row for row in ROWS if row in asked.only and (row in PRETRAINED) is is_later]
-        wanted = {folder_of(row): arguments(row, asked.out, asked.seconds) for row in part}
+        wanted = {folder_of(row): arguments(row, asked.out, asked.steps) for row in part}
         for line in run_all(asked.out, wanted, asked.at_once):
             print(line, flush=True)
             collect("uncertainty", finished(asked.out))
-    print(json.dumps({"runs": len(finished(asked.out)), "results": str(RESULTS / "uncertainty.json")}))
+    drawn = [str(RESULTS / "uncertainty.json"), str(draw(asked.out))]
+    print(json.dumps({"runs": len(finished(asked.out)), "written": drawn}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from einops import repeat
 from torch import Tensor
 
 from mmssl.batch import Batch
+from mmssl.corruption import Corruption
 from mmssl.modalities.grids import Cut
 from mmssl.objectives import Objective
 from mmssl.objectives.base import Noise
@@ -48,9 +49,10 @@ def noise_of(batch: Batch, sample: int) -> Noise:
 
 @torch.no_grad()
 def completed(
-    objective: Objective, batch: Batch, *, samples: int, decode: Decode | None = None
+    objective: Objective, batch: Batch, *, samples: int, decode: Decode | None = None, hide: Corruption | None = None
 ) -> dict[str, Completed]:
-    """Hide what the method hides in each modality and fill it in `samples` times; nothing where it cannot.
+    """Hide what the method hides in each modality, or what `hide` does, and fill it in `samples` times; nothing where
+    it cannot.
 
     With `samples` = 0 once, with the mean of the prior where there is a latent variable. `decode` turns predictions of
     pictures that are embeddings into patches (`readout_of`).
@@ -60,6 +62,8 @@ def completed(
         return {}
     objective.eval()
     tokens, seen, hidden = part.corrupted(batch)
+    if hide is not None:
+        seen, hidden = hidden_by(hide, tokens, batch)
     # without a latent variable there is one answer only
     noises = [noise_of(batch, number) for number in range(samples if part.has_latent else 0)] or [None]
     predictions = [part.predict(seen, hidden, noise) for noise in noises]
@@ -77,6 +81,16 @@ def completed(
             whole = filled(cut, tokens[name], seen[name], place, patches)
             found[name] = whole._replace(is_decoded=is_decoded)
     return found
+
+
+def hidden_by(hide: Corruption, tokens: dict[str, Tokens], batch: Batch) -> tuple[dict[str, Tokens], dict[str, Place]]:
+    """What is seen and what is hidden of all tokens of each modality."""
+    seen, hidden = {}, {}
+    for name, whole in tokens.items():
+        seen[name], place = hide(whole, batch.draw)
+        if place is not None:
+            hidden[name] = place
+    return seen, hidden
 
 
 def filled(cut: Cut, whole: Tokens, seen: Tokens, place: Place, values: list[Tensor]) -> Completed:

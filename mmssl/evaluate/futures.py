@@ -46,18 +46,29 @@ def nearness(
     return nearest, distance.gather(1, nearest[:, None])[:, 0] / apart[nearest]
 
 
-def matched(samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"]) -> Int[Tensor, " S"]:
-    """The future that each sample shows, -1 where none: the nearest one if the share of `nearness` is below NEAR."""
+def matched(
+    samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"], mean: Float[Tensor, " D"] | None = None
+) -> Int[Tensor, " S"]:
+    """The future that each sample shows, -1 where none: the nearest one if the share of `nearness` is below NEAR, and
+    if the sample is nearer to it than to a mean of all, where one is given.
+    """
     nearest, share = nearness(samples, futures)
-    return torch.where(share < NEAR, nearest, -1)
+    is_shown = share < NEAR
+    if mean is not None:
+        own, others = (samples.double() - futures[nearest].double()).square(), (samples - mean).double().square()
+        is_shown &= own.sum(1) < others.sum(1)
+    return torch.where(is_shown, nearest, -1)
 
 
-def scored(samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"], probability: Float[Tensor, " K"]) -> Scored:
+def scored(
+    samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"], probability: Float[Tensor, " K"],
+    mean: Float[Tensor, " D"] | None = None,
+) -> Scored:  # fmt: skip
     """Coverage, precision and calibration of the samples of one clip whose futures are K > 1 different ones.
 
     The samples that show no future are a kind of their own, of true probability 0.
     """
-    shown = matched(samples, futures)
+    shown = matched(samples, futures, mean)
     count = torch.bincount(shown + 1, minlength=len(futures) + 1).double()
     truth = torch.cat([torch.zeros(1, dtype=torch.float64), probability.double()])
     variation = 0.5 * (count / len(samples) - truth).abs().sum()

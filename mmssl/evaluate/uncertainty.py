@@ -15,7 +15,7 @@ from torch import Tensor
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.drop import drop_right
-from mmssl.evaluate.completion import cut_of, noise_of, predictive
+from mmssl.evaluate.completion import cut_of, hidden_by, noise_of, predictive
 from mmssl.evaluate.energy import auroc
 from mmssl.evaluate.futures import SAMPLES, expected_coverage, is_of_world, nearness, scored
 from mmssl.evaluate.heldout import heldout_batches
@@ -49,8 +49,9 @@ def uncertainty_results(objective: Objective, inputs: Inputs, config: Config, he
     whose right halves 16 are drawn, or one where a model has one answer only.
 
     `coverage` is the share of the possible completions that are shown, `precision` the share of the draws that show
-    one, `distance` that to the nearest one (squared; 1: as far as that one is from its own nearest), `auroc` how well
-    the energy tells possible from impossible ones. Empty where half a picture is not a whole number of patches.
+    one: nearer to it than to the mean of all, which is what a model without z says at best. `distance` is that to the
+    nearest one (squared; 1: as far as that one is from its own nearest), `auroc` how well the energy tells possible
+    from impossible ones. Empty where half a picture is not a whole number of patches.
     """
     part = predictive(objective)
     if part is None or NAME not in part.answered or not is_of_world(config, "encounters"):
@@ -73,11 +74,10 @@ def uncertainty_results(objective: Objective, inputs: Inputs, config: Config, he
 def of_batch(part: Objective, inputs: Inputs, batch: Batch, config: Config) -> list[dict[str, float]]:
     """What is said of each sample of a batch."""
     tokens = part.corrupted(inputs(batch))[0]
-    seen, hidden = HALF(tokens[NAME], batch.draw)
-    assert hidden is not None
+    seen, hidden = hidden_by(HALF, {NAME: tokens[NAME]}, batch)
     noises = [noise_of(batch, number) for number in range(SAMPLES if part.has_latent else 0)] or [None]
-    drawn = torch.stack([part.predict({NAME: seen}, {NAME: hidden}, noise)[NAME] for noise in noises], 1)
-    bits = part.bits({NAME: seen}, {NAME: hidden}, tokens)
+    drawn = torch.stack([part.predict(seen, hidden, noise)[NAME] for noise in noises], 1)
+    bits = part.bits(seen, hidden, tokens)
     results = []
     for row, index in enumerate(batch.draw.index.tolist()):
         there_may_be = known(index, config)
@@ -86,7 +86,9 @@ def of_batch(part: Objective, inputs: Inputs, batch: Batch, config: Config) -> l
             for pictures in (there_may_be.picture, there_may_be.impossible)
         )
         probability = torch.from_numpy(there_may_be.probability)
-        asked = Question(repeated(seen, row, 1), place_of(hidden, row, 1), possible, impossible, probability)
+        asked = Question(
+            repeated(seen[NAME], row, 1), place_of(hidden[NAME], row, 1), possible, impossible, probability
+        )
         found = of_samples(part, drawn[row], asked) | {"auroc": told_apart(part, asked)}
         results.append(found if bits is None else {**found, "bits": float(bits[row])})
     return results
@@ -113,7 +115,7 @@ def as_tokens(part: Objective, inputs: Inputs, pictures: np.ndarray, batch: Batc
 def of_samples(part: Objective, drawn: Float[Tensor, "S M _"], asked: Question) -> dict[str, float]:
     """How what was drawn stands to all that there may be."""
     samples, possible = compared(part, drawn, asked)
-    found = scored(samples, possible, asked.probability)
+    found = scored(samples, possible, asked.probability, asked.probability.float() @ possible)
     return {
         **found._asdict(),
         "distance": float(nearness(samples, possible)[1].mean()),
@@ -126,7 +128,9 @@ def of_samples(part: Objective, drawn: Float[Tensor, "S M _"], asked: Question) 
 def compared(
     part: Objective, drawn: Float[Tensor, "S M _"], asked: Question
 ) -> tuple[Float[Tensor, "S D"], Float[Tensor, "K D"]]:
-    """What was drawn and what there may be, as pixels or, where nobody can look at it, as the target's embeddings."""
+    """What was drawn and what there may be, as pixels or, where nobody can look at it, as the target's embeddings: of
+    these only directions in which the possible ones differ, for an embedding has no numbers in which they agree.
+    """
     place = place_of(asked.hidden, 0, len(asked.probability))
     answers = at(asked.possible, place).float()
     # a method that is shown something of the answer is shown the mean of all, for that does not tell the true one
@@ -134,9 +138,22 @@ def compared(
     samples = part.patches_of(drawn, mean, place_of(asked.hidden, 0, len(drawn)))
     if samples is None:
         assert isinstance(part, Predictive), f"{type(part).__name__} shows nothing and has no target"
-        samples, answers = drawn.float(), at(part.target({NAME: asked.possible})[NAME], place).float()
-    flat = "n m d -> n (m d)"
-    return rearrange(samples, flat).cpu(), rearrange(answers, flat).cpu()
+        return projected(flat(drawn), flat(at(part.target({NAME: asked.possible})[NAME], place)))
+    return flat(samples), flat(answers)
+
+
+def flat(value: Float[Tensor, "N M D"]) -> Float[Tensor, "N M*D"]:
+    """All numbers of each side by side."""
+    return rearrange(value.float(), "n m d -> n (m d)").cpu()
+
+
+def projected(
+    samples: Float[Tensor, "S D"], possible: Float[Tensor, "K D"]
+) -> tuple[Float[Tensor, "S K-1"], Float[Tensor, "K K-1"]]:
+    """The coordinates of both in the plane through the possible ones."""
+    basis = torch.linalg.qr((possible[1:] - possible[:1]).double().T).Q
+    first, second = ((value - possible[:1]).double() @ basis for value in (samples, possible))
+    return first.float(), second.float()
 
 
 def told_apart(part: Objective, asked: Question) -> float:

@@ -5,6 +5,7 @@ import torch
 from einops import rearrange
 from tiny import MEDIA, part, tiny_batch, tiny_objective
 
+from mmssl.drop import drop_right
 from mmssl.evaluate.completion import Completed, completed, noise_of, predictive
 from mmssl.models.target import EPSILON
 
@@ -98,6 +99,14 @@ def test_other_noise_gives_another_future_and_the_same_noise_the_same():
         assert ((a - b)[hidden].abs() > 1e-6).double().mean() > 0.9
     # the control: without a latent variable there is one
     assert len(one("frame_prediction", 3).samples) == 1
+
+
+def test_something_else_can_be_hidden_than_in_training():
+    objective, batch = tiny_objective("mae"), tiny_batch("mae", num_views=1)
+    found = completed(objective, batch, samples=1, hide=drop_right(0.5))["image"]
+    assert found.is_hidden[..., 8:].all()
+    assert not found.is_hidden[..., :8].any()
+    assert torch.equal(found.seen[..., :8], batch.views["image"][0][..., :8])
 
 
 @torch.no_grad()

@@ -53,6 +53,14 @@ def test_how_near_is_measured_by_the_nearest_other_future_of_each():
     assert matched(torch.tensor([[0.44], [0.5], [1.46], [6.5], [5.9]]), futures).tolist() == [0, -1, -1, 2, -1]
 
 
+def test_what_is_nearer_to_a_given_mean_shows_no_future():
+    # three times in four the second one comes: the mean lies a quarter of the way from it
+    mean = torch.tensor([1.5, 3.0, 5.0])
+    samples = torch.stack([torch.tensor([1.5, 1.7, 1.8, 0.0]), torch.full((4,), 3.0), torch.full((4,), 5.0)], 1)
+    assert matched(samples, TWO).tolist() == [1, 1, 1, 0]
+    assert matched(samples, TWO, mean).tolist() == [-1, -1, 1, 0]
+
+
 def test_coverage_precision_and_total_variation_of_a_worked_example():
     futures, probability = torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([0.5, 0.25, 0.25])
     found = scored(torch.tensor([[0.0], [0.1], [10.0], [5.0]]), futures, probability)

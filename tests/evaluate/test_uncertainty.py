@@ -8,8 +8,9 @@ from torch import nn
 
 from mmssl.augment import normalise, to_unit
 from mmssl.evaluate.completion import cut_of
+from mmssl.evaluate.futures import matched
 from mmssl.evaluate.media import evaluate_media
-from mmssl.evaluate.uncertainty import HALF, uncertainty_results
+from mmssl.evaluate.uncertainty import HALF, projected, uncertainty_results
 from mmssl.objectives import Objective
 from mmssl.random import Draw, hashed
 from mmssl.savanna.encounters import completions
@@ -137,11 +138,11 @@ def test_draws_from_the_truth_cover_what_16_draws_cover_and_nothing_else(world):
 
 def test_the_mean_of_all_covers_nothing(world):
     found = results_of(world, Knowing(world, the_mean, has_latent=False))
-    # where one is likely enough (0.2 of the distance squared: above 0.55) the mean is near it, and counted as it
+    assert (found["coverage"], found["precision"], found["total_variation"]) == (0.0, 0.0, 1.0)
     even = results_of(world, Knowing(world, lambda probability, u: torch.ones_like(probability) / len(probability)))
-    assert (even["coverage"], even["precision"], even["total_variation"]) == (0.0, 0.0, 1.0)
-    assert even["distance"] >= 0.25 - 1e-4
-    assert found["coverage"] <= 1 / 2
+    assert (even["coverage"], even["precision"]) == (0.0, 0.0)
+    # the mean is nearer to a likely mode than the even mean is to any
+    assert even["distance"] >= 0.25 - 1e-4 > found["distance"]
 
 
 def test_the_likeliest_alone_covers_one_of_the_modes_and_is_precise(world):
@@ -207,6 +208,15 @@ def test_embeddings_are_compared_with_those_of_the_completions(tmp_path, monkeyp
     found = uncertainty_results(objective, inputs, config, data.heldout)
     assert found["uncertainty.precision"] == 1.0
     assert found["uncertainty.coverage"] == pytest.approx(1 / found["uncertainty.modes"], abs=0.05)
+
+
+def test_of_embeddings_only_what_tells_the_possible_ones_apart_is_compared():
+    # two possible ones 2 apart along the first axis: what is off along any other does not count
+    possible = torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0]])
+    samples, both = projected(torch.tensor([[1.0, 9.0, -7.0], [2.0, 5.0, 3.0], [3.1, 0.0, 0.0]]), possible)
+    assert both.abs().flatten().tolist() == pytest.approx([0.0, 2.0])
+    assert samples.abs().flatten().tolist() == pytest.approx([0.0, 1.0, 2.1])
+    assert matched(samples, both, both.mean(0)).tolist() == [0, -1, 1]
 
 
 def test_only_a_model_that_completes_pictures_of_encounters_is_measured(world, tmp_path, capsys):
