@@ -6,8 +6,8 @@ from mmssl.corruption import Corruption
 from mmssl.methods.hiding import Mask, Ratio, hiding
 from mmssl.methods.pixels import Count, only
 from mmssl.models.codes import GaussianCode
+from mmssl.models.decoder import Decoder
 from mmssl.models.likelihood import NormalOutput, SquaredOutput
-from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.vector_code import VectorCode
 from mmssl.objectives import Objective
 from mmssl.objectives.autoencoding import Variational, VectorAutoencoding
@@ -21,11 +21,11 @@ def all_seen(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
     return tokens, tokens.place
 
 
-def decoder_of(encoder: Any, latent_width: int, sizes: tuple[int, int, int]) -> TransformerPredictor:
+def decoder_of(encoder: Any, latent_width: int, sizes: tuple[int, int, int]) -> Decoder:
     """From z to a picture's patches, by (layers, width, heads)."""
     layers, width, heads = sizes
     cut = only(encoder, "image").cuts["image"]
-    return TransformerPredictor(latent_width, cut.width, ["image"], layers=layers, width=width, heads=heads)
+    return Decoder(latent_width, cut.width, "image", layers=layers, width=width, heads=heads)
 
 
 def vae(

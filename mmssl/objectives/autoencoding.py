@@ -211,4 +211,4 @@ class VectorAutoencoding(Autoencoding):
 
     def patches(self, codes: Int[Tensor, "B N"], place: Place) -> Float[Tensor, "B N D"]:
         """What the codes at these places, and no others, say of these places."""
-        return self.decode(Tokens(self.code.vectors(codes), place), place).float()
+        return self.decoder({self.cut.name: Tokens(self.code.vectors(codes), place)}, place).float()

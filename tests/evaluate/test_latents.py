@@ -47,7 +47,7 @@ def test_a_vae_at_its_bound_is_healthy():
     assert results["latent.verdict"] == "healthy"
     assert results["latent.bits"] > 5
     assert results["latent.active_units"] > 2
-    assert results["latent.prior_gap"] < 0.5
+    assert results["latent.prior_gap"] < 0.8  # of eight samples; 0.15 of any eight draws
 
 
 def test_without_the_divergence_nothing_holds_z_and_it_is_called_unlimited():
