@@ -37,6 +37,11 @@ EPOCHS = 4  # of augmentations, which come again and again
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 WIDE = {"projector_width": 64, "embedding_width": 32}
 CROPS = {"num_small": 2, "small_size": 8}
+PREDICTOR = {"predictor_layers": 1, "predictor_width": 64, "predictor_heads": 4}
+ENCODER_OPTIONS = {
+    "resnet": {"widths": [8, 16], "depths": [1, 1], "small_stem": True},
+    "vit": {"layers": 2, "width": 64, "heads": 4, "intermediate": 128, "patch": 4},
+}
 
 
 class Case(NamedTuple):
@@ -46,6 +51,7 @@ class Case(NamedTuple):
     off: dict[str, Any]
     without: str
     rate: float = RATE
+    encoder: str = "resnet"
 
 
 NEGATIVES = {"negative_weight": 0.0}, "negatives"
@@ -77,8 +83,13 @@ CASES = {
     "w_mse": Case({"projector_width": 64, "embedding_width": 12}, {"whiten": False}, "whitening"),
     "vicreg": Case({"projector_width": 32}, {"variance": 0.0, "covariance": 0.0}, "variance, covariance", rate=3e-3),
     "lejepa": Case({**WIDE, **CROPS, "num_directions": 64}, {"normality_weight": 0.0}, "normality term"),
+    "ijepa": Case({**PREDICTOR, "momentum": 0.99}, {"keeps_apart": "nothing"}, "teacher", 1e-3, "vit"),
+    "data2vec": Case(
+        {**PREDICTOR, "momentum": 0.99, "last_momentum": 1.0, "num_masks": 2, "top_layers": 2},
+        {"momentum": 0.0, "last_momentum": 0.0}, "slowness of the teacher", 1e-3, "vit",
+    ),
 }  # fmt: skip
-KEPT_APART = ("deepcluster", "deepercluster", "deepcluster_v2")  # these do not collapse in so few steps without it
+KEPT_APART = ("deepcluster", "deepercluster", "deepcluster_v2", "data2vec")  # no collapse in so few steps without it
 
 
 @cache
@@ -103,14 +114,15 @@ def batch_of(index: np.ndarray, epoch: int, wanted: tuple[View, ...]) -> Batch:
     return Batch({"image": views or plain}, Draw(0, torch.full_like(rows, epoch), rows))
 
 
-def trained(method: str, options: dict[str, Any], rate: float = RATE, steps: int = STEPS) -> Objective:
-    """A method after some steps."""
+def trained(method: str, off: dict[str, Any] | None = None, steps: int = STEPS) -> Objective:
+    """A method after some steps, with its mechanism or without."""
+    case = CASES[method]
     torch.manual_seed(0)
     modalities = {"image": Grid("image", (SIZE, SIZE), 3)}
-    encoder = ENCODERS["resnet"](modalities, widths=[8, 16], depths=[1, 1], small_stem=True)
-    objective = METHODS[method](encoder, modalities, **options)
+    encoder = ENCODERS[case.encoder](modalities, **ENCODER_OPTIONS[case.encoder])
+    objective = METHODS[method](encoder, modalities, **{**case.options, **(off or {})})
     objective.remember(NUM_TRAINED)
-    stepper = optimizer(objective, TrainConfig(learning_rate=rate))
+    stepper = optimizer(objective, TrainConfig(learning_rate=case.rate))
     in_epoch = NUM_TRAINED // BATCH
     period = round(objective.regroup_epochs * in_epoch)
     for step in range(steps):
@@ -120,7 +132,7 @@ def trained(method: str, options: dict[str, Any], rate: float = RATE, steps: int
         epoch, turn = divmod(step, in_epoch)
         index = permutation(0, epoch, NUM_TRAINED)[turn * BATCH : (turn + 1) * BATCH]
         for group in stepper.param_groups:
-            group["lr"] = rate * scale("constant", (step + 0.5) / steps, 0.1)
+            group["lr"] = case.rate * scale("constant", (step + 0.5) / steps, 0.1)
         objective.train()
         torch.stack([*objective(batch_of(index, epoch % EPOCHS, objective.views)).terms.values()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
@@ -137,13 +149,13 @@ def measured(objective: Objective) -> dict[str, Any]:
     for start in range(NUM_TRAINED, NUM_TRAINED + NUM_HELDOUT, 64):
         batch = batch_of(np.arange(start, start + 64), 0, objective.views)
         output = objective(batch)
-        assert output.compared is not None
         features.append(output.embedding.float())
-        compared.append(output.compared.float())
+        compared += [] if output.compared is None else [output.compared.float()]
         own, other = of_matrix(objective.energies(batch).float())
         matched.append(own)
         others.append(other)
-    found = with_compared(panel(torch.cat(features)), torch.cat(compared))
+    found = panel(torch.cat(features))
+    found = with_compared(found, torch.cat(compared)) if compared else found
     known = torch.from_numpy(labels(0, np.arange(NUM_TRAINED + NUM_HELDOUT)))
     train = objective(batch_of(np.arange(NUM_TRAINED), 0, objective.views)).embedding
     accuracy = knn_accuracy(train, known[:NUM_TRAINED], torch.cat(features), known[NUM_TRAINED:])
@@ -159,9 +171,9 @@ def main() -> None:
         case = CASES[method]
         results[method] = {
             "without": case.without,
-            "on": measured(trained(method, case.options, case.rate)),
-            "off": measured(trained(method, {**case.options, **case.off}, case.rate)),
-            "random_init": measured(trained(method, case.options, steps=0)),
+            "on": measured(trained(method)),
+            "off": measured(trained(method, case.off)),
+            "random_init": measured(trained(method, steps=0)),
         }
         on, off = (results[method][side] for side in ("on", "off"))
         print(method, on["collapse.verdict"], "->", off["collapse.verdict"], "without", case.without, flush=True)

@@ -13,24 +13,21 @@ import json
 from pathlib import Path
 
 from side_by_side import finished, run_all
-from tables import PICTURES, collect
+from tables import PICTURES, VIEWS_OF_PICTURES, collect
 
 TINY = "encoder.widths=[8, 16, 32, 64]"  # of ResNet and RegNet, one block each, 3 x 3 stem
 OPTIONS = {
-    **{method: [TINY] for method in PICTURES},
+    # patches, not convolutions, where something is hidden: nothing can be hidden from a ResNet
+    **{method: [TINY] if method in VIEWS_OF_PICTURES else [] for method in PICTURES},
     "seer": [TINY, "encoder.groups_width=8"],
-    # patches, not convolutions: nothing can be hidden from a ResNet
-    "mae": [],
-    "ijepa": [],
-    "denoising_autoencoder": [],
-    "simmim": [],
-    "beit": [],
-    "sparse_coding": [],
-    "data2vec": [],
-    "gan": [],
-    "diffusion": [],
+    "vae_of_patches": ["method.spatial=true", "method.latent_width=8"],
 }
-PRETRAINED = {"clusterfit": "simclr", "beit": "vqvae"}  # the run of the same seed that a method begins from
+CONFIGS = {"vae_of_patches": "vae"}  # what takes another method's config; it has no row
+PRETRAINED = {
+    "clusterfit": "simclr",
+    "beit": "vqvae",
+    "latent_diffusion": "vae_of_patches",
+}  # the run of the same seed that a method begins from
 
 
 def arguments(method: str, seed: int, asked: argparse.Namespace) -> list[str]:
@@ -38,7 +35,7 @@ def arguments(method: str, seed: int, asked: argparse.Namespace) -> list[str]:
     other = PRETRAINED.get(method)
     pretrained = [f"method.pretrained={asked.out / f'{other}-{seed}'}"] if other else []
     return [
-        f"configs/image_pretraining_{method}_folder.yaml", f"seed={seed}",
+        f"configs/image_pretraining_{CONFIGS.get(method, method)}_folder.yaml", f"seed={seed}",
         f"data.source={asked.train}", f"data.heldout={asked.test}", f"evaluate.source={asked.train}",
         f"evaluate.heldout={asked.test}", f"data.cache={(asked.out / 'cache').absolute()}",
         f"train.seconds={asked.seconds}", "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000",
@@ -55,9 +52,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=75.0)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=list(PICTURES))
+    parser.add_argument("--only", nargs="*", default=[*PICTURES, *CONFIGS])
     asked = parser.parse_args()
-    methods = [method for method in PICTURES if method in asked.only]
+    methods = [method for method in (*PICTURES, *CONFIGS) if method in asked.only]
     for seed in asked.seeds:
         # what begins from another run comes last
         for is_later in (False, True):
