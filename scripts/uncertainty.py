@@ -1,6 +1,6 @@
 """Train methods on pictures whose hidden half is one of a few known ones, and measure how they hold the uncertainty.
 
-usage: python scripts/uncertainty.py OUT [--steps 1500] [--at-once 2] [--only ROW ...]
+usage: python scripts/uncertainty.py OUT [--steps 2000] [--at-once 2] [--only ROW ...]
 
 All have the same small encoder, the same pictures of `encounters` without augmentation, the right half hidden where a
 method has a mask, one thread each. Writes docs/results/uncertainty.json and .png; `python scripts/tables.py write`
@@ -18,8 +18,8 @@ from tables import RESULTS, collect
 COMMON = [
     "data.source=encounters", "data.samples=6000", "data.heldout=0.05", "image.size=32", "views.smallest_area=1.0",
     "views.flip_ratio=0.0", "encoder.patch=8", "encoder.layers=2", "encoder.width=96", "encoder.intermediate=384",
-    "train.seconds=0", "train.learning_rate=2e-3", "train.batch_size=64",
-    "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000", "evaluate.documents=300",
+    "train.seconds=0", "train.learning_rate=2e-3", "train.batch_size=32",
+    "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000", "evaluate.documents=64",
 ]  # fmt: skip
 HALF = ["method.mask=right", "method.hidden_ratio=0.5"]
 PREDICTOR = ["method.predictor_width=96"]  # as wide as the encoder
@@ -80,7 +80,7 @@ def main() -> None:
     """All runs; what begins from another one comes last."""
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=list(ROWS))
     asked = parser.parse_args()
