@@ -11,11 +11,11 @@ from mmssl.order import Order, Slots, batches
 
 PACKAGE = Path(mmssl.__file__).parent
 MOST = 11
-# what the files of the way call on and come back from: the types and draws, where decoded samples lie, and the
+# what the files of the way call on and come back from: the types, keys and draws, where decoded samples lie, and the
 # arithmetic of pixels, spectrograms and attention
 LEAVES = {
-    "batch.py", "tokens.py", "random.py", "modalities/media_samples.py", "modalities/media_cache.py", "augment.py",
-    "crop.py", "colour.py", "spectrogram.py", "attention.py",
+    "batch.py", "tokens.py", "random.py", "sections.py", "modalities/decoding.py", "modalities/world_samples.py",
+    "modalities/media_cache.py", "augment.py", "crop.py", "colour.py", "spectrogram.py", "attention.py",
 }  # fmt: skip
 README = (PACKAGE.parent / "README.md").read_text()
 AUDIO_VISUAL_JEPA = (
