@@ -30,6 +30,7 @@ from mmssl.modalities.media_data import MediaData, Reader
 from mmssl.objectives import Objective
 
 PAIRED = 128  # held-out samples whose energies are compared, at most
+FEW = 16  # compared with each other at once
 CANDIDATES = 100  # among which the right one is looked for
 GRID = 4  # a side of the pieces in which a picture is shuffled
 # whatever the weights are
@@ -130,9 +131,9 @@ def numbered(labels: list[str]) -> Int[Tensor, " N"]:
 def compared_at_once(inputs: Inputs) -> int:
     """How many samples are compared with each other: 16, and 64 pictures where their B^2 answers stay below 500 MB."""
     if {*inputs.modalities} != {"image"}:
-        return 16
+        return FEW
     numbers = 3 * prod(inputs.config.image.sides)
-    return next((count for count in (64, 32) if count**2 * numbers <= 2**27), 16)
+    return next((count for count in (64, 32) if count**2 * numbers <= 2**27), FEW)
 
 
 def labelled_results(encoder: nn.Module, inputs: Inputs, config: Config, labelled: LabelledMedia) -> dict[str, Any]:
@@ -234,10 +235,12 @@ def model_results(
 ) -> dict[str, Any]:
     """All that needs no labels, of one model: energies, retrieval, collapse."""
     device, labels = next(objective.parameters()).device, numbered(heldout.labels())
-    rows, at_once = min(PAIRED, config.evaluate.documents), compared_at_once(inputs)
+    rows = min(PAIRED, config.evaluate.documents)
     results: dict[str, Any] = {}
     for name, part in {"": objective, **objective.each()}.items():
         of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
+        # z is inferred, or y encoded, anew for each pair
+        at_once = FEW if part.has_latent else compared_at_once(inputs)
         batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)
         found = energy_results(part, batches, of_part, labels)
         found |= latent_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
