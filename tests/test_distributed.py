@@ -218,8 +218,9 @@ def test_without_gather_a_contrastive_gradient_on_two_processes_is_another(two):
 def test_the_gradient_of_each_method_on_two_processes_is_that_of_one(two, name):
     expected = on_one(name)
     assert sum(float(value.abs().sum()) for value in expected.values()) > 0
-    # before it has learnt, captions have nearly one embedding: batch normalisation magnifies what float32 rounds
-    near = 1e-4 if name == "multimodal" else 1e-5
+    # before it has learnt, captions have nearly one embedding: batch normalisation magnifies what float32 rounds, and
+    # so does whitening (1.1e-5 were seen)
+    near = 1e-4 if name in ("multimodal", "w_mse") else 1e-5
     for answers in two:
         assert difference(of(answers, name), expected) < near
 
