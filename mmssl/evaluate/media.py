@@ -240,7 +240,7 @@ def model_results(
     for name, part in {"": objective, **objective.each()}.items():
         of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
         # z is inferred, or y encoded, anew for each pair
-        at_once = FEW if part.has_latent else compared_at_once(inputs)
+        at_once = FEW if part.has_latent or part.infers else compared_at_once(inputs)
         batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)
         found = energy_results(part, batches, of_part, labels)
         found |= latent_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))

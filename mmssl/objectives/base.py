@@ -33,6 +33,7 @@ class Objective(nn.Module):
     regroup_epochs: float = 0.0  # epochs between two calls of `regroup`; 0: it is never called
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
     hides: bool = False  # whether `corrupted`, `predict` and `energies_of` are defined
+    infers: bool = False  # whether energies look for a z without noise anew for each pair, which takes time
     has_latent: bool = False  # whether `predict` has more than one answer, one for each noise
 
     def forward(self, batch: Batch) -> Output:

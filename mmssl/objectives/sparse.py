@@ -68,7 +68,7 @@ class SparseCoding(Objective):
     same units (Kavukcuoglu et al. 2008, arXiv:1010.3467, eq. 5-6; here z* does not feel the encoder).
     """
 
-    hides = True
+    hides = infers = True
     normalised = False
 
     def __init__(
