@@ -76,7 +76,6 @@ PICTURES = (
     "denoising_autoencoder", "simmim", "beit", "ijepa", "data2vec", "vae", "conditional_vae", "vqvae", "sparse_coding",
     "gan", "diffusion", "latent_diffusion", "jepa_with_latent",
 )  # fmt: skip
-UNMEASURED = ("sparse_coding", "latent_diffusion")  # no row yet
 LEADERBOARD: Columns = (
     ("kNN", "knn.accuracy", "{:.1%}"),
     ("probe", "probe.accuracy", "{:.1%}"),
