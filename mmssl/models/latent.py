@@ -148,14 +148,14 @@ class GaussianLatent(nn.Module):
 
 def descended(energy: EnergyOf, z: Float[Tensor, "B Z"], steps: int, bound: float = torch.inf) -> Float[Tensor, " B"]:
     """The lowest energy met in so many steps of Adam from z, each sample on its own, within [-bound, bound]."""
-    lowest = energy(z)
+    point, lowest = z.detach().clone(), torch.full_like(z[:, 0], torch.inf)
+    stepper = torch.optim.Adam([point.requires_grad_()], lr=INFERENCE_RATE)
     with torch.enable_grad():
-        point = z.detach().clone().requires_grad_()
-        stepper = torch.optim.Adam([point], lr=INFERENCE_RATE)
         for _ in range(steps):
-            (point.grad,) = torch.autograd.grad(energy(point).sum(), point)
+            value = energy(point)
+            lowest = torch.minimum(lowest, value.detach())
+            (point.grad,) = torch.autograd.grad(value.sum(), point)
             stepper.step()
             with torch.no_grad():
                 point.clamp_(-bound, bound)
-                lowest = torch.minimum(lowest, energy(point))
-    return lowest
+    return torch.minimum(lowest, energy(point.detach()))

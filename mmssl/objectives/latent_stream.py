@@ -59,6 +59,8 @@ class LatentStream(Stream):
             return pair_energy(self.energy, self.predictor(sx, place, z), answer, valid)
 
         found = self.latent(sx, answer, place)
+        if not self.inference_steps:
+            return of(found.z) + found.cost
         return self.latent.minimum(of, sx, found, self.inference_steps)
 
     def inferred(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Inferred:
