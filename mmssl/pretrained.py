@@ -2,23 +2,21 @@
 
 from typing import Any
 
-import torch
-
-from mmssl.checkpoint import Restored, check_compatible
+from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import CheckpointError, ConfigError
 from mmssl.modalities.grids import Cut
 from mmssl.models.target import Tokenizer
 from mmssl.objectives.base import Objective
 from mmssl.runs import open_run
+from mmssl.weights import copy_into
 
 PREFIXES = ("embedder.encoder.", "encoder.")  # of the encoder's weights in an objective's
 
 
-@torch.no_grad()
 def encoder_of_run(folder: str, modalities: Any) -> Any:
     """The encoder of the newest checkpoint of a run folder, frozen, in eval mode; ConfigError where there is no such
-    run, or where it reads other sizes than `modalities`.
+    run, CheckpointError where its weights are not those of an encoder of `modalities`.
     """
     from mmssl.models import ENCODERS
 
@@ -28,18 +26,14 @@ def encoder_of_run(folder: str, modalities: Any) -> Any:
     for prefix in PREFIXES:
         mine = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         if mine:
-            expected = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
-            check_compatible(expected, mine, f"method.pretrained {folder}: encoder")
-            for name, tensor in expected.items():
-                tensor.copy_(mine[name])
+            copy_into(encoder, mine, f"method.pretrained {folder}: encoder")
             return encoder.requires_grad_(False).eval()
     raise ConfigError(f"method.pretrained: {folder} has no encoder of {', '.join(modalities)}; expected a run on them")
 
 
-@torch.no_grad()
 def objective_of_run(folder: str, modalities: Any) -> Objective:
     """The objective of the newest checkpoint of a run folder, frozen, in eval mode; ConfigError where there is no such
-    run, or where it reads other sizes than `modalities`.
+    run, CheckpointError where its weights are not those of its method on `modalities`.
     """
     from mmssl.methods import METHODS
     from mmssl.models import ENCODERS
@@ -47,11 +41,7 @@ def objective_of_run(folder: str, modalities: Any) -> Objective:
     config, found = opened(folder)
     encoder = ENCODERS[config.encoder.name](modalities, **config.encoder.arguments())
     objective: Objective = METHODS[config.method.name](encoder, modalities, **config.method.arguments())
-    expected = {**dict(objective.named_parameters()), **dict(objective.named_buffers())}
-    weights = found.tensors["model"]
-    check_compatible(expected, weights, f"method.pretrained {folder}: {config.method.name}")
-    for name, tensor in expected.items():
-        tensor.copy_(weights[name])
+    copy_into(objective, found.tensors["model"], f"method.pretrained {folder}: {config.method.name}")
     return objective.requires_grad_(False).eval()
 
 

@@ -66,6 +66,12 @@ def joined(first: Tokens, second: Tokens) -> Tokens:
     return Tokens(value, Place(position, document, first.place.grid))
 
 
+def mean_token(tokens: Tokens) -> Float[Tensor, "B D"]:
+    """The mean of the valid tokens, in float32; 0 where there is none."""
+    weight = tokens.place.valid[..., None].float()
+    return (tokens.value.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
 def in_turn(tokens: Tokens, hidden: Place) -> tuple[Shaped[Tensor, "A B M *D"], Bool[Tensor, "A B M"]]:
     """For each pair (x, y) the answer to the k-th hidden place of x: what y hides in turn; both must have a k-th."""
     answer = at(tokens, hidden)

@@ -18,7 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
 from mmssl.batch import Batch
-from mmssl.checkpoint import Restored, check_compatible, fault, restore, save
+from mmssl.checkpoint import Restored, fault, restore, save
 from mmssl.config import Config, hash_of
 from mmssl.distributed import largest, wait
 from mmssl.errors import CheckpointError, NumericError, Preempted
@@ -30,6 +30,7 @@ from mmssl.order import Slots
 from mmssl.random import hashed
 from mmssl.schedule import scale
 from mmssl.sharding import collected, local, shard, whole
+from mmssl.weights import copy_into, tensors_of
 
 
 @dataclass
@@ -123,12 +124,6 @@ def start(
     return run
 
 
-def tensors_of(objective: Objective) -> dict[str, Tensor]:
-    """Parameters and buffers by name, tied weights once."""
-    named = [*objective.named_parameters(), *objective.named_buffers()]
-    return {name: tensor.detach() for name, tensor in named}
-
-
 def newest(folder: Path, data: str) -> Restored | None:
     """The newest intact checkpoint of a run folder; CheckpointError where it was trained on other data."""
     found = restore(folder)
@@ -140,13 +135,9 @@ def newest(folder: Path, data: str) -> Restored | None:
     return found
 
 
-@torch.no_grad()
 def restore_weights(objective: Objective, tensors: dict[str, Tensor]) -> None:
     """Copy a checkpoint's tensors into an objective of the same shape."""
-    expected = tensors_of(objective)
-    check_compatible(expected, tensors, "model")
-    for name, tensor in expected.items():
-        tensor.copy_(tensors[name])
+    copy_into(objective, tensors, "model")
 
 
 def store(run: Run) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmssl.models.latent import LOG_VARIANCES, Gaussian, divergence
 from mmssl.random import Draw
-from mmssl.tokens import Place, Tokens
+from mmssl.tokens import Place, Tokens, mean_token
 
 Cost = Callable[[Tokens], Float[Tensor, " B"]]
 
@@ -82,9 +82,7 @@ class GaussianCode(Code):
         """q(z | x), all tokens of z in one row, and their places."""
         value, place = sx.value, sx.place
         if not self.spatial:
-            weight = place.valid[..., None].float()
-            value = ((value.float() * weight).sum(1) / weight.sum(1).clamp(min=1))[:, None]
-            place = whole(place)
+            value, place = mean_token(sx)[:, None], whole(place)
         mean, log_variance = rearrange(self.answer(value).float(), "b n (two z) -> two b (n z)", two=2)
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCES)), place
 

@@ -75,11 +75,6 @@ class Adversarial(Objective):
         """How well these patches fit what is seen."""
         return self.score(self.embedding(seen, hidden, answer))
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        _, seen, hidden = self.corrupted(batch)
-        others = batch if answers is None else answers
-        return self.energies_of(seen, hidden, {self.name: self.tokenize(others.views[self.name])})
-
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:

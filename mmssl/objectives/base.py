@@ -43,9 +43,11 @@ class Objective(nn.Module):
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         """F(x of the row, y of the column): compatible pairs lie on the diagonal.
 
-        x comes from `batch` (A samples), y from `answers` (B samples; default: the same batch).
+        x comes from `batch` (A samples), y from `answers` (B samples; default: the same batch). Those that hide
+        nothing define it themselves.
         """
-        raise TypeError(f"{type(self).__name__} defines no energies")
+        tokens, seen, hidden = self.corrupted(batch)
+        return self.energies_of(seen, hidden, tokens if answers is None else self.corrupted(answers)[0])
 
     def compares(self, x: str, y: str) -> bool:
         """Whether `energies_between` is defined for these two modalities."""

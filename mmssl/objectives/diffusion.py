@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from mmssl.batch import Batch
 from mmssl.corruption import Corruption
+from mmssl.energy import squared_error
 from mmssl.models.noising import Noising, Parts
 from mmssl.objectives.base import Noise, Objective, Output
-from mmssl.objectives.predictive import place_of, pooled, repeated
+from mmssl.objectives.predictive import pair_energy, place_of, pooled, repeated
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, in_place, without
 
@@ -108,9 +109,8 @@ class Diffusion(Objective):
     def error(self, sx: Context, place: Place, parts: Parts, time: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         """The squared error of what is said of a mixture: mean over features and valid hidden tokens."""
         said = self.unmixed(sx, place, self.noising.mixture(parts, time), time)
-        both = (self.noising.quantity(one, time) for one in (said, parts))
-        per_token = (next(both) - next(both)).square().mean(-1)
-        return torch.where(place.valid, per_token, 0.0).sum(1) / place.valid.sum(1).clamp(min=1)
+        answer, true = (self.noising.quantity(one, time) for one in (said, parts))
+        return pair_energy(squared_error, answer, true, place.valid)
 
     def unmixed(self, sx: Context, place: Place, mixture: Tensor, time: Float[Tensor, " B"]) -> Parts:
         """What the denoiser takes a mixture for."""
@@ -151,10 +151,6 @@ class Diffusion(Objective):
 
     def patches_of(self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place) -> Float[Tensor, "B M D"]:
         return prediction.float()
-
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        _, seen, hidden = self.corrupted(batch)
-        return self.energies_of(seen, hidden, {NAME: self.tokens(batch if answers is None else answers, NAME)})
 
     def energies_of(self, seen: Context, hidden: dict[str, Place], answers: Context) -> Float[Tensor, "A B"]:
         sx, sy, place = self.encoder(seen), self.space(answers[NAME]), hidden[NAME]

@@ -14,7 +14,7 @@ from mmssl.models.target import Data, Teacher
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.regularizer import Regularizer
 from mmssl.random import Draw
-from mmssl.tokens import Place, Tokens, at, in_turn, without
+from mmssl.tokens import Place, Tokens, at, in_turn, mean_token, without
 
 Energy = Callable[[Tensor, Tensor], Tensor]  # (prediction, answer) -> energy of each hidden token
 Tokenize = Callable[[list[Tensor]], Tokens]
@@ -148,10 +148,6 @@ class Predictive(Objective):
         shown = self.shown(batch)
         return {name: without(part, shown[name]) if name in shown else part for name, part in seen.items()}
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        _, seen, hidden = self.corrupted(batch)
-        return self.energies_of(seen, hidden, self.tokens(batch if answers is None else answers))
-
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:
@@ -229,11 +225,7 @@ class Predictive(Objective):
 
 def pooled(sx: dict[str, Tokens]) -> Float[Tensor, "B D"]:
     """Mean of the valid tokens' embeddings, averaged over modalities."""
-    means = []
-    for tokens in sx.values():
-        weight = tokens.place.valid[..., None].float()
-        means.append((tokens.value.float() * weight).sum(1) / weight.sum(1).clamp(min=1))
-    return torch.stack(means).mean(0)
+    return torch.stack([mean_token(tokens) for tokens in sx.values()]).mean(0)
 
 
 class NextSentence(Regularizer):

@@ -140,10 +140,6 @@ class SparseCoding(Objective):
         assert hidden is not None
         return tokens, {self.cut.name: seen}, {self.cut.name: hidden}
 
-    def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        _, seen, hidden = self.corrupted(batch)
-        return self.energies_of(seen, hidden, self.tokens(batch if answers is None else answers))
-
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:
