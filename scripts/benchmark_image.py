@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from benchmark_step import whole_step
 from einops import reduce
 from PIL import Image
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from mmssl.media_task import MediaTask
 from mmssl.modalities.grids import Grid
 from mmssl.models.convnet import resnet
 from mmssl.order import Order, batches
-from mmssl.train import launch, one_step, start
+from mmssl.train import launch, start
 
 SIZE, BATCH, PICTURES = 32, 64, 2000
 PROJECTOR, EMBEDDING, TEMPERATURE, LEARNING_RATE = 256, 64, 0.5, 1e-3
@@ -155,12 +156,7 @@ def mmssl_run(encoder: str, workspace: Path, seconds: float) -> Measured:
     def training() -> Iterator[int]:
         source = stream()
         while True:
-            values = one_step(run, source, 0.5)
-            assert torch.isfinite(values["gradient_norm"])
-            run.optimizer.step()
-            run.optimizer.zero_grad(set_to_none=True)
-            run.objective.after_step(0.5)
-            run.step += 1
+            whole_step(run, source, 0.5)
             yield BATCH
 
     views, view_seconds = timed(loading(), seconds / 2)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+from benchmark_step import whole_step
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from mmssl.batch import Batch
@@ -24,7 +25,7 @@ from mmssl.modalities.grids import Grid, Modality
 from mmssl.models import ENCODERS
 from mmssl.objectives import Objective
 from mmssl.random import Draw
-from mmssl.train import launch, one_step, start
+from mmssl.train import launch, start
 
 PEERS = ("sdpa-fp32", "eager-fp32", "sdpa-bf16", "eager-bf16")
 VARIANTS = (*PEERS, "mmssl-fp32", "mmssl-bf16", "jepa-fp32", "jepa-bf16")
@@ -156,15 +157,7 @@ def mmssl_run(method: str, sizes: Sizes, precision: str, folder: Path, seconds: 
 
     source = stream()
 
-    def step() -> None:
-        values = one_step(run, source, 0.5)
-        assert torch.isfinite(values["gradient_norm"])
-        run.optimizer.step()
-        run.optimizer.zero_grad(set_to_none=True)
-        run.objective.after_step(0.5)
-        run.step += 1
-
-    return timed(step, sizes.batch, seconds)
+    return timed(lambda: whole_step(run, source, 0.5), sizes.batch, seconds)
 
 
 def measure(variant: str, model: str, seconds: float) -> Measured:

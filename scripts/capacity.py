@@ -7,14 +7,13 @@ and .png; `python scripts/tables.py write` makes the table. A run that was stopp
 is.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from side_by_side import finished, run_all
-from tables import RESULTS, collect, recorded
+from side_by_side import finished, parser_of, run_and_collect
+from tables import RESULTS, recorded
 from uncertainty import arguments
 
 from mmssl.report.figures import GREY, STYLES
@@ -69,15 +68,10 @@ def draw(runs: dict[str, dict]) -> Path:
 
 def main() -> None:
     """All runs, some side by side."""
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("out", type=Path)
+    parser = parser_of(__doc__, SWEEP)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=list(SWEEP))
     asked = parser.parse_args()
-    for line in run_all(asked.out, wanted_of(asked.only, asked.out, asked.steps), asked.at_once):
-        print(line, flush=True)
-        collect("capacity", finished(asked.out))
+    run_and_collect("capacity", asked.out, wanted_of(asked.only, asked.out, asked.steps), asked.at_once)
     drawn = draw(recorded("capacity"))
     print(json.dumps({"runs": len(finished(asked.out)), "drawn": str(drawn)}))
 

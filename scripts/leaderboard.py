@@ -10,10 +10,9 @@ docs/results/images.json takes its figures from the runs' own records; `python s
 
 import argparse
 import json
-from pathlib import Path
 
-from side_by_side import finished, run_all
-from tables import PICTURES, VIEWS_OF_PICTURES, collect
+from side_by_side import finished, in_turn, parser_of, run_and_collect
+from tables import PICTURES, VIEWS_OF_PICTURES
 
 TINY = "encoder.widths=[8, 16, 32, 64]"  # of ResNet and RegNet, one block each, 3 x 3 stem
 OPTIONS = {
@@ -45,24 +44,17 @@ def arguments(method: str, seed: int, asked: argparse.Namespace) -> list[str]:
 
 def main() -> None:
     """All runs, some side by side; seeds in turn, so that an early stop leaves whole columns."""
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("out", type=Path)
+    parser = parser_of(__doc__, (*PICTURES, *CONFIGS))
     parser.add_argument("--train", required=True)
     parser.add_argument("--test", required=True)
     parser.add_argument("--seconds", type=float, default=75.0)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=[*PICTURES, *CONFIGS])
     asked = parser.parse_args()
     methods = [method for method in (*PICTURES, *CONFIGS) if method in asked.only]
     for seed in asked.seeds:
-        # what begins from another run comes last
-        for is_later in (False, True):
-            part = [method for method in methods if (method in PRETRAINED) is is_later]
+        for part in in_turn(methods, PRETRAINED):
             wanted = {f"{method}-{seed}": arguments(method, seed, asked) for method in part}
-            for line in run_all(asked.out, wanted, asked.at_once):
-                print(line, flush=True)
-                collect("images", finished(asked.out))
+            run_and_collect("images", asked.out, wanted, asked.at_once)
     print(json.dumps({"runs": len(finished(asked.out))}))
 
 

@@ -1,12 +1,15 @@
 """Runs in processes of their own, some at once, one thread each, so that they do not wait for each other."""
 
+import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+
+from tables import collect
 
 from mmssl.runs import open_run
 
@@ -27,6 +30,30 @@ def run_all(out: Path, wanted: dict[str, list[str]], at_once: int) -> Iterator[s
     out.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(at_once) as pool:
         yield from pool.map(partial(run, out), wanted, wanted.values())
+
+
+def run_and_collect(page: str, out: Path, wanted: dict[str, list[str]], at_once: int) -> None:
+    """All runs, said how each ended, and their figures so far collected into docs/results/PAGE.json after each."""
+    for line in run_all(out, wanted, at_once):
+        print(line, flush=True)
+        collect(page, finished(out))
+
+
+def in_turn(names: Iterable[str], pretrained: Mapping[str, str]) -> Iterator[list[str]]:
+    """What begins from another run comes last."""
+    parts: dict[bool, list[str]] = {False: [], True: []}
+    for name in names:
+        parts[name in pretrained].append(name)
+    yield from parts.values()
+
+
+def parser_of(usage: str | None, names: Iterable[str]) -> argparse.ArgumentParser:
+    """What all scripts of runs are asked: OUT --at-once --only."""
+    parser = argparse.ArgumentParser(usage=usage)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=[*names])
+    return parser
 
 
 def finished(out: Path) -> list[str]:

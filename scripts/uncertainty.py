@@ -7,13 +7,12 @@ method has a mask, one thread each. Writes docs/results/uncertainty.json and .pn
 makes the table. A run that was stopped goes on, a finished one is left as it is.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 from draw_uncertainty import draw
-from side_by_side import finished, run_all
-from tables import RESULTS, collect
+from side_by_side import finished, in_turn, parser_of, run_and_collect
+from tables import RESULTS
 
 COMMON = [
     "data.source=encounters", "data.samples=6000", "data.heldout=0.05", "image.size=32", "views.smallest_area=1.0",
@@ -78,18 +77,12 @@ def arguments(row: str, out: Path, steps: int) -> list[str]:
 
 def main() -> None:
     """All runs; what begins from another one comes last."""
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("out", type=Path)
+    parser = parser_of(__doc__, ROWS)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=list(ROWS))
     asked = parser.parse_args()
-    for is_later in (False, True):
-        part = [row for row in ROWS if row in asked.only and (row in PRETRAINED) is is_later]
+    for part in in_turn((row for row in ROWS if row in asked.only), PRETRAINED):
         wanted = {folder_of(row): arguments(row, asked.out, asked.steps) for row in part}
-        for line in run_all(asked.out, wanted, asked.at_once):
-            print(line, flush=True)
-            collect("uncertainty", finished(asked.out))
+        run_and_collect("uncertainty", asked.out, wanted, asked.at_once)
     drawn = [str(RESULTS / "uncertainty.json"), str(draw(asked.out))]
     print(json.dumps({"runs": len(finished(asked.out)), "written": drawn}))
 

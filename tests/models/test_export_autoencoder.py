@@ -2,6 +2,8 @@
 exported as such.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
 from einops import rearrange
@@ -23,6 +25,7 @@ from mmssl.modalities.grids import Grid
 from mmssl.models.export_autoencoder import autoencoder, export_objective, mask_ratio
 from mmssl.objectives import Predictive
 from mmssl.random import Draw
+from mmssl.tokens import Place
 
 COUNT, PATCHES = 3, 16
 SMALL = {"predictor_layers": 2, "predictor_width": 16, "predictor_heads": 4}
@@ -45,6 +48,14 @@ def sharpened(size: tuple[int, int] = (16, 16), method: str = "mae", **options) 
 def noise_for(hidden: Tensor) -> Tensor:
     """Numbers of which the stock class hides the highest."""
     return torch.zeros(len(hidden), PATCHES).scatter(1, hidden, 1.0)
+
+
+def exported(folder: Path) -> tuple[Predictive, ViTMAEForPreTraining, dict[str, Place]]:
+    """An objective, its stock class, and what it hides."""
+    objective = sharpened()
+    export_objective(objective, folder)
+    stock = ViTMAEForPreTraining.from_pretrained(folder).eval()
+    return objective, stock, objective.corrupted(BATCH)[2]
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -71,10 +82,7 @@ def test_the_loss_and_the_answers_are_those_of_the_stock_class(normalise, hidden
 
 @torch.no_grad()
 def test_without_the_class_token_the_loss_is_another(tmp_path):
-    objective = sharpened()
-    export_objective(objective, tmp_path)
-    stock = ViTMAEForPreTraining.from_pretrained(tmp_path).eval()
-    _, _, hidden = objective.corrupted(BATCH)
+    objective, stock, hidden = exported(tmp_path)
     together = objective.encoder.together
     objective.encoder.together = lambda seen: {  # type: ignore[method-assign]
         name: tokens._replace(summary=None) for name, tokens in together(seen).items()
@@ -85,10 +93,7 @@ def test_without_the_class_token_the_loss_is_another(tmp_path):
 
 @torch.no_grad()
 def test_the_gradient_is_that_of_the_stock_class_too(tmp_path):
-    objective = sharpened()
-    export_objective(objective, tmp_path)
-    stock = ViTMAEForPreTraining.from_pretrained(tmp_path).eval()
-    _, _, hidden = objective.corrupted(BATCH)
+    objective, stock, hidden = exported(tmp_path)
     with torch.enable_grad():
         objective(BATCH).terms["image"].backward()
         stock(PICTURES, noise=noise_for(hidden["image"].position)).loss.backward()
