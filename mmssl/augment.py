@@ -57,7 +57,7 @@ def augment(
 ) -> Float[Tensor, "B *K 3 S T"]:
     """One view of pictures (B, 3, H, W) or clips (B, L, 3, H, W), in [0, 1]; of the same shape, or as `wanted` says."""
     # parameters are decided on the CPU, so that the device is not waited for again and again
-    draw = Draw(draw.seed, draw.epoch.cpu(), draw.index.cpu())
+    draw = draw.on_host()
     clips = rearrange(to_unit(pixels), "b ... c h w -> b (...) c h w")
     with torch.autocast(pixels.device.type, enabled=False):
         cut = jigsaw if wanted.pieces else cropped

@@ -30,12 +30,10 @@ class Batch(NamedTuple):
         """
         if count == 1:
             return self
-        epoch = torch.cat([self.draw.epoch * count + turn for turn in range(count)])
         views = {name: [torch.cat(views * count)] for name, views in self.views.items() if name.endswith(".present")}
-        return Batch(views, Draw(self.draw.seed, epoch, self.draw.index.repeat(count)))
+        return Batch(views, self.draw.times(count))
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         views = {name: [view.to(device, non_blocking=True) for view in views] for name, views in self.views.items()}
-        draw = Draw(self.draw.seed, self.draw.epoch.to(device), self.draw.index.to(device))
-        return Batch(views, draw, None if self.label is None else self.label.to(device))
+        return Batch(views, self.draw.to(device), None if self.label is None else self.label.to(device))

@@ -41,15 +41,39 @@ def hashed(*parts: object) -> int:
 
 
 class Draw(NamedTuple):
-    """The draws that belong to a batch of samples: B pairs of (epoch, index) under one seed."""
+    """The draws that belong to a batch of samples: B pairs of (epoch, index) under one seed.
+
+    `host` holds both once more where the tensors lie on an accelerator, so that a draw does not wait for it.
+    """
 
     seed: int
     epoch: Int[Tensor, " B"]
     index: Int[Tensor, " B"]
+    host: tuple[np.ndarray, np.ndarray] | None = None
+
+    def to(self, device: torch.device) -> "Draw":
+        """The same draws on another device."""
+        epoch, index = (values.to(device, non_blocking=True) for values in (self.epoch, self.index))
+        return Draw(self.seed, epoch, index, self.numbers())
+
+    def on_host(self) -> "Draw":
+        """The same draws on the processor."""
+        epoch, index = self.numbers()
+        return Draw(self.seed, torch.from_numpy(epoch), torch.from_numpy(index))
+
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Epoch and index of each sample."""
+        return (self.epoch.cpu().numpy(), self.index.cpu().numpy()) if self.host is None else self.host
+
+    def times(self, count: int) -> "Draw":
+        """Draws of the same samples `count` times, one batch after another: of the epoch epoch * count + turn."""
+        epoch, index = self.on_host()[1:3]
+        turns = torch.cat([epoch * count + turn for turn in range(count)])
+        return Draw(self.seed, turns, index.repeat(count)).to(self.index.device)
 
     def uniform(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
         """Float32 numbers in [0, 1), 24 bits each, on the device of `index`."""
-        index, epoch = (values.cpu().numpy().astype(np.uint64) for values in (self.index, self.epoch))
+        epoch, index = (values.astype(np.uint64) for values in self.numbers())
         count = int(np.prod(shape, dtype=np.int64))
         block = np.arange((count + 3) // 4, dtype=np.uint64)[None]
         counter = np.stack(
@@ -58,7 +82,8 @@ class Draw(NamedTuple):
         number = hashed(self.seed, name)
         words = philox(counter, (number & 0xFFFFFFFF, number >> 32)).reshape(len(index), 4 * block.shape[1])[:, :count]
         values = ((words >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)).reshape(len(index), *shape)
-        return torch.from_numpy(values).to(self.index.device)
+        drawn = torch.from_numpy(values)
+        return drawn.pin_memory().to(self.index.device, non_blocking=True) if self.index.is_cuda else drawn
 
     def integers(self, name: str, high: int, *shape: int) -> Int[Tensor, "B *shape"]:
         """Integers in [0, high)."""

@@ -9,34 +9,22 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 import benchmark_image
 import benchmark_masked_image
 import torch
+from benchmark_step import matrix_product, peak_bytes
 from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
 
 FLOPS_PER_TOKEN = (
     "6 (layers (4 width^2 + 2 width inner) + mask_ratio (width^2 + width vocabulary)) + 12 layers length width"
 )
-
-
-def matrix_product(dtype: torch.dtype, size: int = 2048, repeats: int = 10) -> float:
-    """The best of several products of square matrices, in GFLOP/s."""
-    left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        torch.mm(left, right)
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / min(times) / 1e9
 
 
 def flops_per_token() -> float:
@@ -46,12 +34,13 @@ def flops_per_token() -> float:
 
 
 def hardware() -> str:
-    """The processor, how many of its cores this process may use, and torch's threads."""
+    """The accelerator, the processor, how many of its cores this process may use, and torch's threads."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")] + [platform.machine()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{names[0]}, {cores} cores, {torch.get_num_threads()} threads of torch"
+    card = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{card}{names[0]}, {cores} cores, {torch.get_num_threads()} threads of torch"
 
 
 def run_variant(variant: str, workspace: Path, budget: Budget) -> dict:
@@ -63,11 +52,6 @@ def run_variant(variant: str, workspace: Path, budget: Budget) -> dict:
 
         measured = ours(workspace, budget)
     return measured._asdict() | {"peak_bytes": peak_bytes()}
-
-
-def peak_bytes() -> int:
-    """The most memory that this process held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def images(source: str, encoders: list[str], seconds: float, repeats: int) -> dict:
@@ -108,7 +92,7 @@ def images(source: str, encoders: list[str], seconds: float, repeats: int) -> di
     return report
 
 
-def masked_images(models: list[str], variants: list[str], seconds: float, repeats: int) -> dict:
+def masked_images(models: list[str], variants: list[str], seconds: float, repeats: int, batch: int) -> dict:
     """Medians over interleaved repeats of each variant of each model, beside the machine's matrix products."""
     report: dict = {"models": {}}
     for model in models:
@@ -116,10 +100,11 @@ def masked_images(models: list[str], variants: list[str], seconds: float, repeat
         runs: dict[str, list[dict]] = {variant: [] for variant in variants}
         for variant in variants * repeats:
             command = [sys.executable, __file__, "masked_image", "--variant", variant, "--models", model]
-            command += ["--seconds", str(seconds)]
+            command += ["--seconds", str(seconds), "--batch", str(batch)]
             answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
         sizes = benchmark_masked_image.MODELS[model]
+        sizes = sizes._replace(batch=batch or sizes.batch)
         flops = benchmark_masked_image.flops_per_picture(sizes)
         found = benchmark_masked_image.summary(runs, flops, ceiling)
         report["models"][model] = {"sizes": sizes._asdict(), "ceiling_gflops": ceiling, **found}
@@ -194,6 +179,7 @@ def arguments() -> argparse.Namespace:
                         default=[*benchmark_masked_image.MODELS])  # fmt: skip
     masked.add_argument("--variants", nargs="*", choices=benchmark_masked_image.VARIANTS,
                         default=[*benchmark_masked_image.VARIANTS], help="which to run, in this order")  # fmt: skip
+    masked.add_argument("--batch", type=int, default=0, help="pictures of a step; 0: 64 small or 16 large ones")
     masked.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
     masked.add_argument("--variant", choices=benchmark_masked_image.VARIANTS, help="run this one alone, here")
     text = tasks.add_parser("text", help="BERT, masked language modelling")
@@ -223,10 +209,12 @@ def main() -> None:
         return
     if options.task == "masked_image":
         if options.variant:
-            found = benchmark_masked_image.measure(options.variant, options.models[0], options.seconds)
+            found = benchmark_masked_image.measure(options.variant, options.models[0], options.seconds, options.batch)
             print(json.dumps(found._asdict() | {"peak_bytes": peak_bytes()}))
             return
-        finish(masked_images(options.models, options.variants, options.seconds, options.repeat), options.out)
+        finish(
+            masked_images(options.models, options.variants, options.seconds, options.repeat, options.batch), options.out
+        )
         return
     if options.variant:
         budget = Budget(options.seconds, options.target, options.evaluate_seconds)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from benchmark_step import whole_step
+from benchmark_step import accelerator_or_cpu, instant, whole_step
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from mmssl.batch import Batch
@@ -59,10 +59,10 @@ class Measured(NamedTuple):
     seconds: float
 
 
-def pictures_of(sizes: Sizes) -> torch.Tensor:
-    """Normalised pictures in memory; their content does not change what a step costs."""
+def pictures_of(sizes: Sizes, device: torch.device) -> torch.Tensor:
+    """Normalised pictures in the device's memory; their content does not change what a step costs."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(BATCHES_KEPT * sizes.batch, 3, sizes.size, sizes.size, generator=generator)
+    return torch.randn(BATCHES_KEPT * sizes.batch, 3, sizes.size, sizes.size, generator=generator).to(device)
 
 
 def peer(sizes: Sizes, attention: str) -> ViTMAEForPreTraining:
@@ -114,21 +114,23 @@ def timed(step: Callable[[], None], batch: int, seconds: float) -> Measured:
     """How many steps fit, after two that warm up."""
     for _ in range(2):
         step()
-    began, steps = time.perf_counter(), 0
+    began, steps = instant(), 0
     while time.perf_counter() - began < seconds:
         step()
         steps += 1
-    return Measured(steps * batch, steps, time.perf_counter() - began)
+    return Measured(steps * batch, steps, instant() - began)
 
 
 def peer_run(sizes: Sizes, attention: str, precision: str, seconds: float) -> Measured:
     """A plain loop, as the examples of transformers and torch write it."""
-    model, pictures = peer(sizes, attention).train(), pictures_of(sizes)
+    device = accelerator_or_cpu()
+    model, pictures = peer(sizes, attention).train(), pictures_of(sizes, device)
+    torch.nn.Module.to(model, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
 
     def step() -> None:
-        chosen = pictures[torch.randint(len(pictures), (sizes.batch,))]
-        with torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext():
+        chosen = pictures[torch.randint(len(pictures), (sizes.batch,), device=device)]
+        with torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext():
             loss = model(chosen).loss
         loss.backward()
         optimizer.step()
@@ -150,9 +152,9 @@ def mmssl_run(method: str, sizes: Sizes, precision: str, folder: Path, seconds: 
     run = start(objective_of(method, sizes), config, launch(config))
 
     def stream() -> Iterator[Batch]:
-        pictures = pictures_of(sizes)
+        pictures = pictures_of(sizes, run.accelerator.device)
         while True:
-            index = torch.randint(len(pictures), (sizes.batch,))
+            index = torch.randint(len(pictures), (sizes.batch,), device=pictures.device)
             yield Batch({"image": [pictures[index]]}, Draw(0, torch.full_like(index, run.step), index))
 
     source = stream()
@@ -160,14 +162,15 @@ def mmssl_run(method: str, sizes: Sizes, precision: str, folder: Path, seconds: 
     return timed(lambda: whole_step(run, source, 0.5), sizes.batch, seconds)
 
 
-def measure(variant: str, model: str, seconds: float) -> Measured:
-    """One variant, in this process."""
+def measure(variant: str, model: str, seconds: float, batch: int = 0) -> Measured:
+    """One variant, in this process; a batch of 0 is the model's own."""
     torch.manual_seed(0)
+    sizes = MODELS[model]._replace(batch=batch) if batch else MODELS[model]
     name, _, precision = variant.partition("-")
     if variant in PEERS:
-        return peer_run(MODELS[model], name, precision, seconds)
+        return peer_run(sizes, name, precision, seconds)
     with TemporaryDirectory() as folder:
-        return mmssl_run(METHOD_OF[name], MODELS[model], precision, Path(folder), seconds)
+        return mmssl_run(METHOD_OF[name], sizes, precision, Path(folder), seconds)
 
 
 def summary(runs: dict[str, list[dict]], flops: float, ceiling: dict[str, float]) -> dict:

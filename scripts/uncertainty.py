@@ -43,7 +43,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
         "conditional_vae",
         [*HALF, *PREDICTOR, "method.latent_width=8", "method.latent_layers=1", "method.kl_weight=5e-4"],
     ),
-    "gan": ("gan", HALF),
+    "gan": ("gan", [*HALF, "train.learning_rate=3e-4", "method.latent_width=8", "method.generator_width=96"]),
     "diffusion": ("diffusion", [*HALF, *PREDICTOR]),
     "vae_spatial": ("vae", [*HALF, "method.spatial=true", "method.latent_width=16", "method.kl_weight=0.1"]),
     "latent_diffusion": ("latent_diffusion", [*HALF, *PREDICTOR]),

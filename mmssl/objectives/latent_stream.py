@@ -42,7 +42,7 @@ class LatentStream(Stream):
 
     def pairs(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "A B"]:
         answer, valid = self.pairing(sy, hidden)
-        base = torch.as_tensor(self.base(seen, hidden)).expand(answer.shape[0], *answer.shape[2:])
+        base = torch.as_tensor(self.base(seen, hidden), device=answer.device).expand(answer.shape[0], *answer.shape[2:])
         rows = []
         for row in range(len(answer)):
             mine = {name: repeated(tokens, row, answer.shape[1]) for name, tokens in sx.items()}
