@@ -39,11 +39,23 @@ class Packing:
         self.biases: dict[tuple[torch.dtype, int | None], Tensor] = {}
 
     @cached_property
-    def sees_all(self) -> bool:
-        """Whether every token sees every other of its row, so that no mask is needed; not asked on other devices than
-        a CPU, which would have to wait for the answer.
+    def begins(self) -> Int[Tensor, " edges"]:
+        """Where each document begins in the sequence of all rows, and the end of the last. An accelerator is waited
+        for, once a batch: a kernel that is told of every document that there could be is slower than that.
         """
-        return self.document.device.type == "cpu" and bool((self.document == self.document[:, :1]).all())
+        is_first = first_of_runs(self.document)
+        return torch.cat([is_first.flatten(), is_first.new_ones(1)]).nonzero()[:, 0].int()
+
+    @cached_property
+    def has_parts(self) -> bool:
+        """Whether a document lies in several parts of its row, with others between them."""
+        in_order = self.document.sort(1).values
+        return int(first_of_runs(in_order).sum()) < len(self.begins) - 1
+
+    @cached_property
+    def sees_all(self) -> bool:
+        """Whether every token sees every other of its row, so that no mask is needed."""
+        return len(self.begins) == len(self.document) + 1
 
     def visible(self, window: int | None) -> Bool[Tensor, "B 1 N N"]:
         """True where the token of the row sees that of the column."""
@@ -60,6 +72,13 @@ class Packing:
             low = torch.where(self.visible(window), 0.0, HIDDEN).to(like.dtype)
             self.biases[key] = repeat(low, "b 1 n m -> (b heads) n m", heads=like.shape[1])
         return self.biases[key]
+
+
+def first_of_runs(document: Int[Tensor, "B N"]) -> Bool[Tensor, "B N"]:
+    """The first of each run of equal numbers in a row."""
+    is_first = torch.ones_like(document, dtype=torch.bool)
+    is_first[:, 1:] = document[:, 1:] != document[:, :-1]
+    return is_first
 
 
 def has_matrix_units() -> bool:
@@ -86,9 +105,10 @@ def attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if IS_TWICE.get():
         return plain(query, key, value, packing.bias(query, sliding_window), scale, dropout), None
-    if query.is_cuda and query.dtype != torch.float32 and dropout == 0.0:
-        return varlen(query, key, value, packing.document, scale, sliding_window), None
     sees_all = packing.sees_all and sliding_window is None
+    is_half = query.is_cuda and query.dtype != torch.float32
+    if is_half and dropout == 0.0 and not sees_all and not packing.has_parts:
+        return varlen(query, key, value, packing.begins, scale, sliding_window), None
     is_short = query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]
     # without a mask the fused kernel is the faster one on processors that do not multiply matrices in hardware
     if is_short and not (sees_all and dropout == 0.0 and not has_matrix_units()):
@@ -123,24 +143,17 @@ def varlen(
     query: Float[Tensor, "B heads N D"],
     key: Float[Tensor, "B heads N D"],
     value: Float[Tensor, "B heads N D"],
-    document: Int[Tensor, "B N"],
+    begins: Int[Tensor, " edges"],
     scaling: float,
     window: int | None,
 ) -> Float[Tensor, "B N heads D"]:
-    """The unpadded CUDA kernel: all rows as one sequence, a document ends where the number or the row changes."""
+    """The unpadded CUDA kernel: all rows as one sequence of documents."""
     from torch.nn.attention.varlen import varlen_attn
 
-    batch, length = document.shape
-    starts = torch.ones_like(document, dtype=torch.bool)
-    starts[:, 1:] = document[:, 1:] != document[:, :-1]
-    # A static size: every token could begin a document; the entries past the last one are empty documents.
-    begin = torch.full((batch * length + 1,), batch * length, dtype=torch.int32, device=document.device)
-    index = starts.flatten().long().cumsum(0) - 1
-    slot = torch.arange(batch * length, dtype=torch.int32, device=document.device)
-    begin.scatter_reduce_(0, index, slot, "amin")
+    batch, _, length, _ = query.shape
     query, key, value = (rearrange(tensor, "b h n d -> (b n) h d") for tensor in (query, key, value))
     reach = (-1, -1) if window is None else (window - 1, window - 1)
-    mixed = varlen_attn(query, key, value, begin, begin, length, length, scale=scaling, window_size=reach)
+    mixed = varlen_attn(query, key, value, begins, begins, length, length, scale=scaling, window_size=reach)
     assert isinstance(mixed, Tensor)
     return rearrange(mixed, "(b n) h d -> b n h d", b=batch)
 

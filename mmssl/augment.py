@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmssl.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, greyscale
 from mmssl.crop import Clips, draw_crop, draw_pieces, resample, resized_crop, resized_pieces
-from mmssl.random import Draw
+from mmssl.random import Draw, sent
 from mmssl.sections import ViewsConfig, sides
 
 MEAN, DEVIATION = 0.5, 0.25  # of all channels: near those of natural pictures, and [0, 1] becomes [-2, 2]
@@ -191,7 +191,7 @@ def _change(
     """Applies an operation to the chosen samples, in place; the others keep every bit."""
     rows = chosen.nonzero()[:, 0]
     if len(rows):
-        there = rows.to(pixels.device)
-        given = (parameter[rows].to(pixels.device) for parameter in parameters)
+        there = sent(rows, pixels.device)
+        given = (sent(parameter[rows], pixels.device) for parameter in parameters)
         pixels.index_copy_(0, there, operation(pixels.index_select(0, there), *given))
     return pixels

@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, Real
 from torch import Tensor
 
-from mmssl.random import Draw
+from mmssl.random import Draw, sent
 
 Clips = Float[Tensor, "B L 3 H W"]  # pixels in [0, 1]; a picture is a clip of one frame
 ASPECTS = (3 / 4, 4 / 3)  # of a random crop, width to height, over that of what it becomes
@@ -76,7 +76,7 @@ def draw_pieces(draw: Draw, view: int, crop: Crop, pieces: int) -> Crop:
 
 def resized_crop(pixels: Clips, crop: Crop, size: tuple[int, int]) -> Float[Tensor, "B L 3 S T"]:
     """The windows at one size: bilinear, antialiased where it shrinks, as torchvision with antialias=True."""
-    top, left, height, width = (numbers.to(pixels.device) for numbers in crop)
+    top, left, height, width = (sent(numbers, pixels.device) for numbers in crop)
     rows = bilinear_weights(top, height, pixels.shape[-2], size[0])
     columns = bilinear_weights(left, width, pixels.shape[-1], size[1])
     return resample(pixels, rows, columns)
@@ -85,7 +85,7 @@ def resized_crop(pixels: Clips, crop: Crop, size: tuple[int, int]) -> Float[Tens
 def resized_pieces(pixels: Float[Tensor, "B 1 3 H W"], crop: Crop, size: tuple[int, int]) -> Float[Tensor, "B K 3 S T"]:
     """The same of K windows of each picture, as the frames of a clip."""
     num_samples, num_pieces = crop.top.shape
-    top, left, height, width = (rearrange(numbers, "b k -> (b k)").float().to(pixels.device) for numbers in crop)
+    top, left, height, width = (sent(rearrange(numbers, "b k -> (b k)").float(), pixels.device) for numbers in crop)
     rows = bilinear_weights(top, height, pixels.shape[-2], size[0])
     columns = bilinear_weights(left, width, pixels.shape[-1], size[1])
     # all windows of a picture in one product, so that it is not copied for each of them

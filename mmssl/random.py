@@ -82,8 +82,7 @@ class Draw(NamedTuple):
         number = hashed(self.seed, name)
         words = philox(counter, (number & 0xFFFFFFFF, number >> 32)).reshape(len(index), 4 * block.shape[1])[:, :count]
         values = ((words >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)).reshape(len(index), *shape)
-        drawn = torch.from_numpy(values)
-        return drawn.pin_memory().to(self.index.device, non_blocking=True) if self.index.is_cuda else drawn
+        return sent(torch.from_numpy(values), self.index.device)
 
     def integers(self, name: str, high: int, *shape: int) -> Int[Tensor, "B *shape"]:
         """Integers in [0, high)."""
@@ -95,6 +94,11 @@ class Draw(NamedTuple):
         """
         radius, turn = self.uniform(f"{name}/normal", *shape, 2).double().unbind(-1)
         return ((-2 * torch.log1p(-radius)).sqrt() * (2 * torch.pi * turn).cos()).float()
+
+
+def sent(value: Tensor, device: torch.device) -> Tensor:
+    """The same numbers on a device that is not waited for."""
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
 
 
 def permutation(seed: int, epoch: int, count: int, name: str = "order") -> np.ndarray:

@@ -279,20 +279,42 @@ def segments(query, key, value, begin, begin_key, longest, longest_key, *, scale
 def test_the_unpadded_kernel_is_given_the_documents(monkeypatch, window):
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", segments)
     query, key, value, document = drawn(40)
-    mixed = varlen(query, key, value, document, 8**-0.5, window)
+    mixed = varlen(query, key, value, Packing(document).begins, 8**-0.5, window)
     torch.testing.assert_close(mixed.double(), by_hand(query, key, value, document, window), atol=1e-5, rtol=0)
-    leak = varlen(query, key, value, torch.zeros_like(document), 8**-0.5, window)
+    leak = varlen(query, key, value, Packing(torch.zeros_like(document)).begins, 8**-0.5, window)
     assert not torch.allclose(leak.double(), by_hand(query, key, value, document, window), atol=1e-3)
+
+
+def test_documents_begin_where_the_number_or_the_row_changes():
+    packing = Packing(torch.tensor([[0, 0, 1, -1], [1, 1, 1, 1]]))
+    assert packing.begins.tolist() == [0, 2, 3, 4, 8]
+    assert not packing.sees_all
+    assert not packing.has_parts
+
+
+def test_a_document_in_two_parts_is_known():
+    assert Packing(torch.tensor([[0, 1, 0], [0, 0, 0]])).has_parts
+    assert not Packing(torch.tensor([[0, 1, 1], [1, 0, 0]])).has_parts  # another row, another document
+
+
+def in_two_parts(length: int) -> torch.Tensor:
+    """Documents of which one goes on behind another, as where what is asked for stands before what is seen."""
+    document = torch.zeros(2, length, dtype=torch.long)
+    document[0, length // 4 : length // 2] = 1
+    return document
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the unpadded kernel needs CUDA")
 @pytest.mark.parametrize("window", [None, 5])
-def test_the_unpadded_kernel_agrees_on_cuda(window):
+@pytest.mark.parametrize(
+    "documents", [lambda length: drawn(length)[3], in_two_parts, lambda length: torch.zeros(2, length).long()]
+)
+def test_half_precision_agrees_on_cuda(window, documents):
     generator = torch.Generator().manual_seed(3)
     query, key, value = (torch.randn(2, 3, 200, 64, generator=generator).bfloat16() for _ in range(3))
-    document = drawn(200)[3]
+    document = documents(200)
     mixed, _ = attention(
-        torch.nn.Identity(), query.cuda(), key.cuda(), value.cuda(), None, packing=Packing(document).cuda(),
+        torch.nn.Identity(), query.cuda(), key.cuda(), value.cuda(), None, packing=Packing(document.cuda()),
         sliding_window=window,
     )  # fmt: skip
     torch.testing.assert_close(mixed.cpu().double(), by_hand(query, key, value, document, window), atol=3e-2, rtol=0)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmssl.distributed import gather
+from mmssl.random import sent
 
 
 class Views(NamedTuple):
@@ -26,7 +27,9 @@ class Views(NamedTuple):
     def chosen(self, number: tuple[int, ...]) -> "Views":
         """Those of these numbers."""
         rows = [self.number.index(one) for one in number]
-        return Views(self.value[rows], self.present[rows], number)
+        # one by one: an index of several would be sent to the device, which is waited for
+        value, present = (torch.stack([part[row] for row in rows]) for part in (self.value, self.present))
+        return Views(value, present, number)
 
     def detached(self) -> "Views":
         """The same without gradient."""
@@ -36,7 +39,7 @@ class Views(NamedTuple):
 def pairs(a: Views, b: Views) -> Bool[Tensor, "V T B"]:
     """Which pairs of different views a sample has."""
     same = torch.tensor(a.number)[:, None] == torch.tensor(b.number)[None]
-    return a.present[:, None] & b.present[None] & ~same.to(a.present.device)[..., None]
+    return a.present[:, None] & b.present[None] & ~sent(same, a.present.device)[..., None]
 
 
 def mean_of_pairs(energy: Float[Tensor, "V T B"], pair: Bool[Tensor, "V T B"]) -> Float[Tensor, " B"]:
