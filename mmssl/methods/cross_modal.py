@@ -8,7 +8,8 @@ from mmssl.corruption import replace_tokens
 from mmssl.energy import cosine, cross_entropy
 from mmssl.errors import ConfigError
 from mmssl.losses.contrastive import CrossModal
-from mmssl.methods.pixels import Count, Positive, Ratio, frame_prediction_latent, only, visible_only
+from mmssl.methods.frames import frame_prediction_latent
+from mmssl.methods.pixels import Count, Positive, Ratio, only, visible_only
 from mmssl.modalities.grids import Words
 from mmssl.models.predictor import WordHead
 from mmssl.models.projector import perceptron

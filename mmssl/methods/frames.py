@@ -1,0 +1,66 @@
+"""Methods that predict the hidden frames of a clip in pixels: its future, its past, or what lies between."""
+
+from typing import Any
+
+from mmssl.corruption import Corruption
+from mmssl.drop import NearestFrame, keep_times
+from mmssl.energy import squared_error
+from mmssl.methods.hiding import Predicts, seen_patches
+from mmssl.methods.pixels import Count, Positive, only, reconstruction
+from mmssl.modalities.grids import Cut
+from mmssl.models.latent import GaussianLatent
+from mmssl.models.predictor import TransformerPredictor
+from mmssl.models.target import Data
+from mmssl.objectives import LatentStream, Objective, Predictive
+from mmssl.sections import NonNegative
+from mmssl.tokens import in_place
+
+
+def hides_frames(cut: Cut, predicts: Predicts, seen_frames: int) -> Corruption:
+    """The corruption that hides all of a clip but `seen_frames`."""
+    return keep_times(seen_patches(predicts, seen_frames, cut))
+
+
+def nearest_frame(cut: Cut) -> NearestFrame:
+    """What is guessed of a clip without learning (SVG has skip connections from the last seen frame in its place)."""
+    return NearestFrame(cut.channels, cut.patch[0])
+
+
+def frame_prediction(
+    encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, predictor_layers: Count =
+    4, predictor_width: Count = 384, predictor_heads: Count = 6,
+) -> Objective:  # fmt: skip
+    """Past frames -> all future frames at once, one answer, mean squared error over pixels (Mathieu et al. 2015,
+    arXiv:1511.05440, eq. 1 with p = 2; a transformer, and the change from the nearest seen frame): where the future is
+    several it predicts their mean. `predicts` says which frames are hidden.
+    """
+    cut = only(encoder, "video").cut("video")
+    return reconstruction(
+        encoder, "video", hides_frames(cut, predicts, seen_frames), Data(), layers=predictor_layers,
+        width=predictor_width, heads=predictor_heads, base=nearest_frame(cut),
+    )  # fmt: skip
+
+
+def frame_prediction_latent(
+    encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, latent_width: Count = 16,
+    latent_weight: Positive = 1e-3, free_nats: NonNegative = 0.0, latent_layers: Count = 2, predictor_layers: Count =
+    4, predictor_width: Count = 384, predictor_heads: Count = 6,
+) -> Objective:  # fmt: skip
+    """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that
+    does not (Denton & Fergus 2018, arXiv:1802.07687, one z a clip). `latent_weight` times KL in nats
+    beyond `free_nats` is z's cost: its limit of capacity.
+    """
+    cut = only(encoder, "video").cut("video")
+    latent = GaussianLatent(
+        {"video": encoder.width}, cut.width, layers=latent_layers, width=predictor_width, heads=predictor_heads,
+        latent_width=latent_width, weight=latent_weight, free=free_nats,
+    )  # fmt: skip
+    predictor = TransformerPredictor(
+        encoder.width, cut.width, ["video"], layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        latent_width=latent_width,
+    )  # fmt: skip
+    stream = LatentStream(
+        tokenize=cut.tokenize, corrupt=hides_frames(cut, predicts, seen_frames), predictor=predictor,
+        energy=squared_error, pairing=in_place, latent=latent, base=nearest_frame(cut),
+    )  # fmt: skip
+    return Predictive(streams={"video": stream}, encoder=encoder)
