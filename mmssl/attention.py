@@ -31,11 +31,11 @@ class Packing:
     """Which tokens of packed rows see which; made once for a batch and shared by all layers.
 
     `document` (B, N) numbers the documents of a row; a token sees those of its own number, and with a window only the
-    ones nearer than that.
+    ones nearer than that; where it `is_causal`, only itself and those before it.
     """
 
-    def __init__(self, document: Int[Tensor, "B N"]) -> None:
-        self.document = document
+    def __init__(self, document: Int[Tensor, "B N"], is_causal: bool = False) -> None:
+        self.document, self.is_causal = document, is_causal
         self.biases: dict[tuple[torch.dtype, int | None], Tensor] = {}
 
     @cached_property
@@ -43,14 +43,18 @@ class Packing:
         """Whether every token sees every other of its row, so that no mask is needed; not asked on other devices than
         a CPU, which would have to wait for the answer.
         """
-        return self.document.device.type == "cpu" and bool((self.document == self.document[:, :1]).all())
+        if self.is_causal or self.document.device.type != "cpu":
+            return False
+        return bool((self.document == self.document[:, :1]).all())
 
     def visible(self, window: int | None) -> Bool[Tensor, "B 1 N N"]:
         """True where the token of the row sees that of the column."""
         same = self.document[:, None, :, None] == self.document[:, None, None, :]
+        slot = torch.arange(self.document.shape[1], device=self.document.device)
+        if self.is_causal:
+            same = same & (slot[:, None] >= slot[None])
         if window is None:
             return same
-        slot = torch.arange(self.document.shape[1], device=self.document.device)
         return same & ((slot[:, None] - slot[None]).abs() < window)
 
     def bias(self, like: Float[Tensor, "B heads N D"], window: int | None) -> Float[Tensor, "H N N"]:
@@ -87,7 +91,7 @@ def attention(
     if IS_TWICE.get():
         return plain(query, key, value, packing.bias(query, sliding_window), scale, dropout), None
     if query.is_cuda and query.dtype != torch.float32 and dropout == 0.0:
-        return varlen(query, key, value, packing.document, scale, sliding_window), None
+        return varlen(query, key, value, packing.document, scale, sliding_window, packing.is_causal), None
     sees_all = packing.sees_all and sliding_window is None
     is_short = query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]
     # without a mask the fused kernel is the faster one on processors that do not multiply matrices in hardware
@@ -126,6 +130,7 @@ def varlen(
     document: Int[Tensor, "B N"],
     scaling: float,
     window: int | None,
+    is_causal: bool = False,
 ) -> Float[Tensor, "B N heads D"]:
     """The unpadded CUDA kernel: all rows as one sequence, a document ends where the number or the row changes."""
     from torch.nn.attention.varlen import varlen_attn
@@ -139,7 +144,8 @@ def varlen(
     slot = torch.arange(batch * length, dtype=torch.int32, device=document.device)
     begin.scatter_reduce_(0, index, slot, "amin")
     query, key, value = (rearrange(tensor, "b h n d -> (b n) h d") for tensor in (query, key, value))
-    reach = (-1, -1) if window is None else (window - 1, window - 1)
+    before = -1 if window is None else window - 1
+    reach = (before, 0 if is_causal else before)
     mixed = varlen_attn(query, key, value, begin, begin, length, length, scale=scaling, window_size=reach)
     assert isinstance(mixed, Tensor)
     return rearrange(mixed, "(b n) h d -> b n h d", b=batch)

@@ -56,7 +56,9 @@ def multimodal(
         tokenize=words.tokenize, corrupt=replace_tokens(words.vocabulary, hidden_ratio, mask_ratio=1.0),
         predictor=WordHead(encoder.embed["text"]), energy=cross_entropy,
     )  # fmt: skip
-    future = partial(frame_prediction_latent, seen_frames=seen_frames, latent_width=latent_width, latent_layers=1)
+    future = partial(
+        frame_prediction_latent, seen_frames=seen_frames, latent_per="clip", latent_width=latent_width, latent_layers=1
+    )
     parts: dict[str, Objective] = {
         "words": Predictive(streams={"text": stream}, encoder=encoder),
         "future": future(
