@@ -81,6 +81,8 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "audio_mae": (SOUNDS, PREDICTOR),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
+    "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),
+    "video_diffusion": (CLIPS, PREDICTOR),
     "vjepa": (CLIPS, PREDICTOR),
     "audio_visual_contrastive": (BOTH, PROJECTOR),
     "audio_visual_jepa": (BOTH, PREDICTOR),

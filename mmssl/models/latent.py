@@ -138,7 +138,7 @@ class GaussianLatent(nn.Module):
 
     def __init__(
         self, widths: dict[str, int], answer_width: int, *, layers: int, width: int, heads: int, latent_width: int,
-        weight: float, free: float = 0.0, prior: nn.Module | None = None, posterior: nn.Module | None = None,
+        weight: float, free: float = 0.0, prior: Any = None, posterior: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.width = self.noise_width = self.prior_width = latent_width
