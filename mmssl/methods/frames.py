@@ -10,6 +10,7 @@ from mmssl.energy import squared_error
 from mmssl.methods.hiding import Predicts, seen_patches
 from mmssl.methods.pixels import Count, Positive, only, reconstruction
 from mmssl.modalities.grids import Cut
+from mmssl.models.frame_convnet import FrameEncoder
 from mmssl.models.frame_latent import FramePrior, FrameReader, ToldByTime
 from mmssl.models.latent import GaussianLatent, StandardNormal
 from mmssl.models.predictor import TransformerPredictor
@@ -17,6 +18,11 @@ from mmssl.models.target import Data
 from mmssl.objectives import LatentStream, Objective, Predictive
 from mmssl.sections import NonNegative
 from mmssl.tokens import in_place
+
+
+def reads_frames(encoder: Any) -> Any:
+    """The encoder, if it can encode some frames of a clip without the others; else ConfigError."""
+    return encoder if isinstance(encoder, FrameEncoder) else only(encoder, "video")
 
 
 def hides_frames(cut: Cut, predicts: Predicts, seen_frames: int) -> Corruption:
@@ -37,7 +43,7 @@ def frame_prediction(
     arXiv:1511.05440, eq. 1 with p = 2; a transformer, and the change from the nearest seen frame): where the future is
     several it predicts their mean. `predicts` says which frames are hidden.
     """
-    cut = only(encoder, "video").cut("video")
+    cut = reads_frames(encoder).cuts["video"]
     return reconstruction(
         encoder, "video", hides_frames(cut, predicts, seen_frames), Data(), layers=predictor_layers,
         width=predictor_width, heads=predictor_heads, base=nearest_frame(cut),
@@ -59,7 +65,7 @@ def frame_prediction_latent(
     from the seen ones and all z, and a learned prior is told the seen frames and the z before it. A time is one of a
     patch of encoder.frames; with `latent_per` clip one z tells all of them.
     """
-    cut = only(encoder, "video").cut("video")
+    cut = reads_frames(encoder).cuts["video"]
     seen, total = seen_patches(predicts, seen_frames, cut), cut.grid[0]
     times = [time for time in range(total) if time not in seen]
     widths, num_latents = {"video": encoder.width}, len(times) if latent_per == "frame" else 1

@@ -7,7 +7,7 @@ from pydantic import Field
 from mmssl.corruption import Corruption
 from mmssl.drop import parted
 from mmssl.errors import ConfigError
-from mmssl.methods.frames import hides_frames, nearest_frame
+from mmssl.methods.frames import hides_frames, nearest_frame, reads_frames
 from mmssl.methods.hiding import Mask, Predicts, Ratio, hiding
 from mmssl.methods.pixels import Count, only
 from mmssl.models.denoiser import Denoiser
@@ -66,7 +66,7 @@ def video_diffusion(
     arXiv:2204.03458, whose denoiser is a U-Net that mixes what is seen with noise, too; a flow in `sampling_steps`
     steps of second order; what is unmixed is the change from the nearest seen frame).
     """
-    cut = only(encoder, "video").cut("video")
+    cut = reads_frames(encoder).cuts["video"]
     denoiser = Denoiser(
         encoder.width, cut.width, encoder.cuts, layers=predictor_layers, width=predictor_width, heads=predictor_heads
     )

@@ -41,7 +41,7 @@ def reconstruction(
     base: Base = nothing,
 ) -> Predictive:  # fmt: skip
     """The hidden patches' own numbers, by a transformer that sees the embeddings of the others."""
-    cut = only(encoder, name).cuts[name]
+    cut = encoder.cuts[name]
     predictor = TransformerPredictor(encoder.width, cut.width, [name], layers=layers, width=width, heads=heads)
     stream = Stream(
         tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place, base=base
@@ -55,8 +55,8 @@ def mae(
 ) -> Objective:  # fmt: skip
     """Masked autoencoder: encode the seen quarter of a picture, predict the rest (He et al. 2021, arXiv:2111.06377)."""
     return reconstruction(
-        encoder, "image", hiding(mask, hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
-        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        only(encoder, "image"), "image", hiding(mask, hidden_ratio),
+        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads,
     )  # fmt: skip
 
 
@@ -66,6 +66,6 @@ def audio_mae(
 ) -> Objective:  # fmt: skip
     """MAE on log-mel spectrograms (Huang et al. 2022, arXiv:2207.06405; global attention in the predictor)."""
     return reconstruction(
-        encoder, "audio", drop_random(hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
-        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        only(encoder, "audio"), "audio", drop_random(hidden_ratio),
+        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads,
     )  # fmt: skip

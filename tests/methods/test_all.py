@@ -22,6 +22,7 @@ from mmssl.sections import TrainConfig
 from mmssl.train import restore_weights, tensors_of
 
 CASES = [(name, "vit") for name in METHODS] + [(name, "resnet") for name in ("simclr", "byol", "swav")]
+CASES += [(name, "resnet_video") for name in ("frame_prediction", "frame_prediction_latent", "video_diffusion")]
 STEPS = 50
 # a contrast at temperature 0.5 cannot fall below log(1 + (2 B - 2) e^-2 ...): that of SimCLR falls by a sixth; eight
 # samples cannot take the correlations out of 32 features
