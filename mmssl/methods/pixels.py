@@ -56,7 +56,8 @@ def mae(
     """Masked autoencoder: encode the seen quarter of a picture, predict the rest (He et al. 2021, arXiv:2111.06377)."""
     return reconstruction(
         only(encoder, "image"), "image", hiding(mask, hidden_ratio),
-        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width,
+        heads=predictor_heads,
     )  # fmt: skip
 
 
@@ -67,5 +68,6 @@ def audio_mae(
     """MAE on log-mel spectrograms (Huang et al. 2022, arXiv:2207.06405; global attention in the predictor)."""
     return reconstruction(
         only(encoder, "audio"), "audio", drop_random(hidden_ratio),
-        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width,
+        heads=predictor_heads,
     )  # fmt: skip
