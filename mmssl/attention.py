@@ -31,11 +31,11 @@ class Packing:
     """Which tokens of packed rows see which; made once for a batch and shared by all layers.
 
     `document` (B, N) numbers the documents of a row; a token sees those of its own number, and with a window only the
-    ones nearer than that.
+    ones nearer than that; where it `is_causal`, only itself and those before it.
     """
 
-    def __init__(self, document: Int[Tensor, "B N"]) -> None:
-        self.document = document
+    def __init__(self, document: Int[Tensor, "B N"], is_causal: bool = False) -> None:
+        self.document, self.is_causal = document, is_causal
         self.biases: dict[tuple[torch.dtype, int | None], Tensor] = {}
 
     @cached_property
@@ -55,14 +55,16 @@ class Packing:
     @cached_property
     def sees_all(self) -> bool:
         """Whether every token sees every other of its row, so that no mask is needed."""
-        return len(self.begins) == len(self.document) + 1
+        return not self.is_causal and len(self.begins) == len(self.document) + 1
 
     def visible(self, window: int | None) -> Bool[Tensor, "B 1 N N"]:
         """True where the token of the row sees that of the column."""
         same = self.document[:, None, :, None] == self.document[:, None, None, :]
+        slot = torch.arange(self.document.shape[1], device=self.document.device)
+        if self.is_causal:
+            same = same & (slot[:, None] >= slot[None])
         if window is None:
             return same
-        slot = torch.arange(self.document.shape[1], device=self.document.device)
         return same & ((slot[:, None] - slot[None]).abs() < window)
 
     def bias(self, like: Float[Tensor, "B heads N D"], window: int | None) -> Float[Tensor, "H N N"]:
@@ -108,7 +110,7 @@ def attention(
     sees_all = packing.sees_all and sliding_window is None
     is_half = query.is_cuda and query.dtype != torch.float32
     if is_half and dropout == 0.0 and not sees_all and not packing.has_parts:
-        return varlen(query, key, value, packing.begins, scale, sliding_window), None
+        return varlen(query, key, value, packing.begins, scale, sliding_window, packing.is_causal), None
     is_short = query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]
     # without a mask the fused kernel is the faster one on processors that do not multiply matrices in hardware
     if is_short and not (sees_all and dropout == 0.0 and not has_matrix_units()):
@@ -146,13 +148,15 @@ def varlen(
     begins: Int[Tensor, " edges"],
     scaling: float,
     window: int | None,
+    is_causal: bool = False,
 ) -> Float[Tensor, "B N heads D"]:
     """The unpadded CUDA kernel: all rows as one sequence of documents."""
     from torch.nn.attention.varlen import varlen_attn
 
     batch, _, length, _ = query.shape
     query, key, value = (rearrange(tensor, "b h n d -> (b n) h d") for tensor in (query, key, value))
-    reach = (-1, -1) if window is None else (window - 1, window - 1)
+    before = -1 if window is None else window - 1
+    reach = (before, 0 if is_causal else before)
     mixed = varlen_attn(query, key, value, begins, begins, length, length, scale=scaling, window_size=reach)
     assert isinstance(mixed, Tensor)
     return rearrange(mixed, "(b n) h d -> b n h d", b=batch)

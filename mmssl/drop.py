@@ -4,12 +4,12 @@ Hidden tokens are dropped, so the encoder never computes them. Counts are exact:
 is drawn by `random.py`, keyed by sample.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.errors import ConfigError
 from mmssl.random import Draw
-from mmssl.tokens import Place, Tokens, at, take
+from mmssl.tokens import Place, Tokens, take
 
 NUM_BLOCKS = 64  # drawn for a mask; the first that suffice are used
 
@@ -110,20 +110,22 @@ def drop_right(hidden_ratio: float) -> Corruption:
     return corrupt
 
 
-def keep_past(times: int) -> Corruption:
-    """The first `times` cells of the time axis are seen, all later ones are hidden."""
+def keep_times(times: Sequence[int]) -> Corruption:
+    """The cells of these times are seen, all others are hidden."""
 
     def corrupt(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
-        cells = tokens.value.shape[1]
-        past = times * prod(tokens.place.grid[1:])
-        index = torch.arange(cells, device=tokens.value.device).expand(tokens.value.shape[:2])
-        return parted(tokens, torch.cat([index[:, past:], index[:, :past]], 1), cells - past)
+        total, *sides = tokens.place.grid
+        cells, device = prod(sides), tokens.value.device
+        hidden = [time for time in range(total) if time not in times]
+        order = torch.tensor([*hidden, *times], device=device)[:, None] * cells + torch.arange(cells, device=device)
+        return parted(tokens, order.flatten().expand(tokens.value.shape[:2]), len(hidden) * cells)
 
     return corrupt
 
 
-class LastFrame(NamedTuple):
-    """The last seen frame, as a guess of every later one: what lies at the same cell of it.
+class NearestFrame(NamedTuple):
+    """The seen frame that is nearest in time, as a guess of each hidden one: what lies at the same cell of it; of two
+    as near, the earlier. Whole frames are seen, the same times of each sample.
 
     `frames` in a patch, whose features are `channels`, frames, rows and columns.
     """
@@ -132,11 +134,17 @@ class LastFrame(NamedTuple):
     frames: int
 
     def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B M D"]:
-        cells = prod(seen.place.grid[1:])
-        last = Tokens(seen.value[:, -cells:], seen.place)
-        place = hidden._replace(position=hidden.position % cells)
-        patch = rearrange(at(last, place), "b m (c p n) -> b m c p n", c=self.channels, p=self.frames)
-        return repeat(patch[:, :, :, -1], "b m c n -> b m (c p n)", p=self.frames)
+        cells, shape = prod(seen.place.grid[1:]), {"c": self.channels, "p": self.frames}
+        clip = rearrange(seen.value, "b (t m) (c p n) -> b (t p) m c n", m=cells, **shape)
+        part = torch.arange(self.frames, device=seen.value.device)
+        there, asked = (
+            ((place.position[:, ::step] // cells * self.frames)[..., None] + part)
+            for place, step in ((seen.place, cells), (hidden, 1))
+        )  # the frames of each patch: (B, T, P) and (B, M, P)
+        apart = rearrange(asked, "b m p -> b m p 1") - rearrange(there, "b t p -> b 1 1 (t p)")
+        row = rearrange(torch.arange(len(clip), device=clip.device), "b -> b 1 1")
+        cell = rearrange(hidden.position % cells, "b m -> b m 1")
+        return rearrange(clip[row, apart.abs().argmin(-1), cell], "b m p c n -> b m (c p n)")
 
 
 def bounded(ratio: float, count: int) -> int:

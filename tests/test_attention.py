@@ -158,7 +158,7 @@ def test_what_stands_in_the_padding_changes_nothing():
     assert torch.equal(left, right)
 
 
-def by_hand(query, key, value, document, window=None, scaling=None) -> torch.Tensor:
+def by_hand(query, key, value, document, window=None, scaling=None, is_causal=False) -> torch.Tensor:
     """Attention in float64, one document after the other: (B, N, heads, D)."""
     query, key, value = (each.double() for each in (query, key, value))
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -169,6 +169,7 @@ def by_hand(query, key, value, document, window=None, scaling=None) -> torch.Ten
             distance = (members[:, None] - members).abs()
             weights = (query[row][:, members] @ key[row][:, members].transpose(1, 2) * scaling).exp()
             weights = weights * (distance < (len(members) + 1 if window is None else window))
+            weights = weights.tril() if is_causal else weights
             mixed[row][:, members] = weights / weights.sum(-1, keepdim=True) @ value[row][:, members]
     return mixed.transpose(1, 2)
 
@@ -190,6 +191,18 @@ def test_every_length_gives_attention_worked_by_hand(length, window):
     query, key, value, document = drawn(length)
     mixed, _ = attention(torch.nn.Identity(), query, key, value, None, packing=Packing(document), sliding_window=window)
     torch.testing.assert_close(mixed.double(), by_hand(query, key, value, document, window), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+@pytest.mark.parametrize("length", [1, 40, 300])
+def test_a_causal_row_sees_nothing_that_comes_later(length, window):
+    query, key, value, document = drawn(length)
+    packing = Packing(document, is_causal=True)
+    mixed, _ = attention(torch.nn.Identity(), query, key, value, None, packing=packing, sliding_window=window)
+    expected = by_hand(query, key, value, document, window, is_causal=True)
+    torch.testing.assert_close(mixed.double(), expected, atol=1e-5, rtol=0)
+    whole = by_hand(query, key, value, document, window)
+    assert length == 1 or not torch.allclose(expected, whole, atol=1e-3)  # the control
 
 
 def test_a_given_scaling_is_used():
@@ -281,6 +294,10 @@ def test_the_unpadded_kernel_is_given_the_documents(monkeypatch, window):
     query, key, value, document = drawn(40)
     mixed = varlen(query, key, value, Packing(document).begins, 8**-0.5, window)
     torch.testing.assert_close(mixed.double(), by_hand(query, key, value, document, window), atol=1e-5, rtol=0)
+    begins = Packing(document).begins
+    causal = varlen(query, key, value, begins, 8**-0.5, window, is_causal=True)
+    expected = by_hand(query, key, value, document, window, is_causal=True)
+    torch.testing.assert_close(causal.double(), expected, atol=1e-5, rtol=0)
     leak = varlen(query, key, value, Packing(torch.zeros_like(document)).begins, 8**-0.5, window)
     assert not torch.allclose(leak.double(), by_hand(query, key, value, document, window), atol=1e-3)
 

@@ -30,6 +30,7 @@ METHODS = {  # every method, some with options
     "roberta with spans": ("roberta", {"unit": "span"}),
     "simclr with resnet": ("simclr", {"encoder": "resnet"}),
     "byol with resnet and three views": ("byol", {"encoder": "resnet", "num_views": 3}),
+    "frame_prediction with resnet_video": ("frame_prediction", {"encoder": "resnet_video"}),
     **{f"jepa_with_latent with {limit}": ("jepa_with_latent", {"limit": limit}) for limit in LIMITS},
     **{f"ijepa with {kind}": ("ijepa", {"keeps_apart": kind}) for kind in ("sigreg", "vicreg", "nothing")},
     "audio_visual_contrastive with absent": ("audio_visual_contrastive", {}),

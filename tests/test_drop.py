@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from whole_grids import draws, whole
 
 from mmssl.corruption import Corruption
-from mmssl.drop import LastFrame, bounded, drop_blocks, drop_random, drop_right, drop_squares, keep_past
+from mmssl.drop import NearestFrame, bounded, drop_blocks, drop_random, drop_right, drop_squares, keep_times
 from mmssl.modalities.grids import Grid
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens
@@ -38,7 +38,7 @@ def test_every_sample_hides_the_same_rounded_share(kind, rows, columns, ratio, s
 @pytest.mark.parametrize("grid", [(5, 6), (3, 4, 5)])
 @pytest.mark.parametrize("kind", [*SHARES, "past"])
 def test_seen_and_hidden_share_nothing_and_are_everything(kind, grid):
-    corrupt = keep_past(2) if kind == "past" else SHARES[kind](0.4)
+    corrupt = keep_times([0, 1]) if kind == "past" else SHARES[kind](0.4)
     tokens = whole(6, grid)
     seen, hidden = corrupt(tokens, draws(6))
     together = torch.cat([seen.place.position, hidden.position], 1)
@@ -56,7 +56,7 @@ def test_at_least_one_token_is_hidden_and_one_is_seen():
 
 @pytest.mark.parametrize("kind", [*SHARES, "past"])
 def test_padding_stays_padding(kind):
-    corrupt = keep_past(2) if kind == "past" else SHARES[kind](0.4)
+    corrupt = keep_times([0, 1]) if kind == "past" else SHARES[kind](0.4)
     tokens = whole(2, (5, 6))
     document = tokens.place.document.clone()
     document[1] = -1
@@ -155,24 +155,32 @@ def test_what_is_hidden_belongs_to_the_sample_not_to_its_batch(kind):
 
 @pytest.mark.parametrize("grid", [(6,), (6, 5), (6, 2, 3)])
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_no_future_token_passes_keep_past(grid, times):
-    seen, hidden = keep_past(times)(whole(3, grid), draws(3))
-    cells = prod(grid[1:])
-    assert (seen.place.position // cells < times).all()
-    assert (hidden.position // cells >= times).all()
-    assert seen.value.shape[1] == times * cells
+def test_no_token_of_another_time_passes_keep_times(grid, times):
+    for kept in ([*range(times)], [*range(6 - times, 6)], [0, 5]):
+        seen, hidden = keep_times(kept)(whole(3, grid), draws(3))
+        cells = prod(grid[1:])
+        assert (seen.place.position // cells).unique().tolist() == kept
+        assert (hidden.position // cells).unique().tolist() == [time for time in range(6) if time not in kept]
+        assert seen.value.shape[1] == len(kept) * cells
 
 
-def test_the_last_frame_is_guessed_of_every_later_one():
+@pytest.mark.parametrize(
+    "times, nearest", [([0, 1], [3] * 4), ([2, 3], [4] * 4), ([0, 3], [1, 1, 6, 6]), ([1], [2, 2, 3, 3, 3, 3])]
+)
+def test_the_nearest_seen_frame_is_guessed_of_every_hidden_one(times, nearest):
     cut = Grid("video", (8, 4, 6), 3).cut((2, 2, 2))
     clip = torch.randn(2, 8, 3, 4, 6, generator=torch.Generator().manual_seed(0))
-    tokens = cut.tokenize([clip])
-    seen, hidden = keep_past(2)(tokens, draws(2))  # of frames 0 to 3
-    guess = LastFrame(cut.channels, 2)(seen, hidden)
-    expected = cut.tokenize([clip[:, 3:4].expand(clip.shape).contiguous()]).value
-    assert torch.equal(guess, expected[:, hidden.position[0]])
-    first = cut.tokenize([clip[:, 2:3].expand(clip.shape).contiguous()]).value  # the control: the frame before it
-    assert not torch.equal(guess, first[:, hidden.position[0]])
+    seen, hidden = keep_times(times)(cut.tokenize([clip]), draws(2))  # of frames 2 time and 2 time + 1
+    frames = [frame for frame in range(8) if frame // 2 not in times]
+
+    def of(chosen: list[int]) -> Tensor:
+        other = clip.clone()
+        other[:, frames] = clip[:, chosen]
+        return cut.tokenize([other]).value[:, hidden.position[0]]
+
+    guess = NearestFrame(cut.channels, 2)(seen, hidden)
+    assert torch.equal(guess, of(nearest))
+    assert not torch.equal(guess, of([nearest[0] - 1, *nearest[1:]]))  # the control: one frame is its neighbour
 
 
 def test_dropping_the_right_hides_whole_columns_of_every_picture():

@@ -35,6 +35,7 @@ GRIDS = {
     "image": Grid("image", (16, 16), 3), "audio": Grid("audio", (16, 16), 1), "video": Grid("video", (8, 12, 12), 3),
 }  # fmt: skip
 VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "audio_patch": (4, 4), "frames": 2}
+RESNET_VIDEO = {"widths": [8, 16], "depths": [1, 1], "frames": 2}
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
 GENERATOR = {"generator_layers": 1, "generator_width": 32, "generator_heads": 2}
@@ -81,6 +82,8 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "audio_mae": (SOUNDS, PREDICTOR),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
+    "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),
+    "video_diffusion": (CLIPS, PREDICTOR),
     "vjepa": (CLIPS, PREDICTOR),
     "audio_visual_contrastive": (BOTH, PROJECTOR),
     "audio_visual_jepa": (BOTH, PREDICTOR),
@@ -140,7 +143,8 @@ def tiny_modalities(method: str) -> dict[str, Modality]:
 def tiny_encoder(modalities: dict[str, Modality], name: str = "vit", **options: Any) -> torch.nn.Module:
     """An encoder of media."""
     torch.manual_seed(0)
-    return ENCODERS[name](modalities, **{**(VIT if name == "vit" else RESNET), **options})
+    sizes = {"vit": VIT, "resnet_video": RESNET_VIDEO}.get(name, RESNET)
+    return ENCODERS[name](modalities, **{**sizes, **options})
 
 
 class NearestPatch(torch.nn.Module):

@@ -95,6 +95,8 @@ def future_results(objective: Objective, inputs: Inputs, config: Config, heldout
     part = predictive(objective)
     if not isinstance(seen, int) or part is None or "video" not in part.answered:
         return {}
+    if config.method.arguments().get("predicts", "future") != "future":  # frames before or between those seen
+        return {}
     device = next(objective.parameters()).device
     values: dict[str, list[float]] = {}
     for batch in heldout_batches(heldout, config.seed, min(CLIPS, config.evaluate.documents), device):

@@ -1,17 +1,18 @@
 """The field's table of contents: each method assembles an objective from parts; its defaults are the paper's."""
 
-from mmssl.methods.adversarial import gan
+from mmssl.methods.adversarial import frame_prediction_gan, gan
 from mmssl.methods.asymmetry import byol, dino, simsiam
 from mmssl.methods.autoencoders import vae, vqvae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
-from mmssl.methods.generative import diffusion, latent_diffusion
+from mmssl.methods.frames import frame_prediction, frame_prediction_latent
+from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
 from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
 from mmssl.methods.latent import conditional_vae, jepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
-from mmssl.methods.pixels import audio_mae, frame_prediction, frame_prediction_latent, mae
+from mmssl.methods.pixels import audio_mae, mae
 from mmssl.methods.redundancy import barlow_twins, lejepa, vicreg, w_mse
 from mmssl.methods.sparse import sparse_coding
 
@@ -59,6 +60,8 @@ METHODS = {
     "audio_mae": audio_mae,
     "frame_prediction": frame_prediction,
     "frame_prediction_latent": frame_prediction_latent,
+    "frame_prediction_gan": frame_prediction_gan,
+    "video_diffusion": video_diffusion,
     "vjepa": vjepa,
     "audio_visual_contrastive": audio_visual_contrastive,
     "audio_visual_jepa": audio_visual_jepa,

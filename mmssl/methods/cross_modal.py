@@ -8,7 +8,8 @@ from mmssl.corruption import replace_tokens
 from mmssl.energy import cosine, cross_entropy
 from mmssl.errors import ConfigError
 from mmssl.losses.contrastive import CrossModal
-from mmssl.methods.pixels import Count, Positive, Ratio, frame_prediction_latent, only, visible_only
+from mmssl.methods.frames import frame_prediction_latent
+from mmssl.methods.pixels import Count, Positive, Ratio, only, visible_only
 from mmssl.modalities.grids import Words
 from mmssl.models.predictor import WordHead
 from mmssl.models.projector import perceptron
@@ -55,7 +56,9 @@ def multimodal(
         tokenize=words.tokenize, corrupt=replace_tokens(words.vocabulary, hidden_ratio, mask_ratio=1.0),
         predictor=WordHead(encoder.embed["text"]), energy=cross_entropy,
     )  # fmt: skip
-    future = partial(frame_prediction_latent, seen_frames=seen_frames, latent_width=latent_width, latent_layers=1)
+    future = partial(
+        frame_prediction_latent, seen_frames=seen_frames, latent_per="clip", latent_width=latent_width, latent_layers=1
+    )
     parts: dict[str, Objective] = {
         "words": Predictive(streams={"text": stream}, encoder=encoder),
         "future": future(

@@ -7,7 +7,8 @@ from pydantic import Field
 from mmssl.corruption import Corruption
 from mmssl.drop import parted
 from mmssl.errors import ConfigError
-from mmssl.methods.hiding import Mask, Ratio, hiding
+from mmssl.methods.frames import hides_frames, nearest_frame, reads_frames
+from mmssl.methods.hiding import Mask, Predicts, Ratio, hiding
 from mmssl.methods.pixels import Count, only
 from mmssl.models.denoiser import Denoiser
 from mmssl.models.latent_space import LatentSpace
@@ -50,9 +51,29 @@ def diffusion(
         encoder.width, cut.width, encoder.cuts, layers=predictor_layers, width=predictor_width, heads=predictor_heads
     )
     return Diffusion(
-        encoder=encoder, corrupt=hiding(mask, hidden_ratio), denoiser=denoiser, space=PatchSpace(),
+        name="image", encoder=encoder, corrupt=hiding(mask, hidden_ratio), denoiser=denoiser, space=PatchSpace(),
         noising=noising(process, says), sampling=Sampling(sampling_steps, guidance, energy_draws),
         drop_context=drop_context,
+    )  # fmt: skip
+
+
+def video_diffusion(
+    encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, process: Processes =
+    "flow", says: Quantity = "answer", sampling_steps: Count = 10, energy_draws: Count = 4, drop_context: Share = 0.0,
+    guidance: Guidance = 1.0, predictor_layers: Count = 8, predictor_width: Count = 512, predictor_heads: Count = 16,
+) -> Objective:  # fmt: skip
+    """The hidden frames of a clip, all at once, unmixed from noise, seeing the others (Ho et al. 2022,
+    arXiv:2204.03458, whose denoiser is a U-Net that mixes what is seen with noise, too; a flow in `sampling_steps`
+    steps of second order; what is unmixed is the change from the nearest seen frame).
+    """
+    cut = reads_frames(encoder).cuts["video"]
+    denoiser = Denoiser(
+        encoder.width, cut.width, encoder.cuts, layers=predictor_layers, width=predictor_width, heads=predictor_heads
+    )
+    return Diffusion(
+        name="video", encoder=encoder, corrupt=hides_frames(cut, predicts, seen_frames), denoiser=denoiser,
+        space=PatchSpace(), noising=noising(process, says), base=nearest_frame(cut), drop_context=drop_context,
+        sampling=Sampling(sampling_steps, guidance, energy_draws),
     )  # fmt: skip
 
 
@@ -94,6 +115,6 @@ def latent_diffusion(
     )  # fmt: skip
     corrupt: Corruption = hide_all if mask == "all" else hiding(mask, hidden_ratio)
     return Diffusion(
-        encoder=encoder, corrupt=corrupt, denoiser=denoiser, space=space, noising=noising(process, says),
+        name="image", encoder=encoder, corrupt=corrupt, denoiser=denoiser, space=space, noising=noising(process, says),
         sampling=Sampling(sampling_steps, guidance, energy_draws), drop_context=drop_context,
     )  # fmt: skip

@@ -1,21 +1,19 @@
-"""Methods that predict what is hidden in the input's own space: pixels, spectrograms, frames."""
+"""Methods that predict what is hidden in the input's own space: pixels, spectrograms."""
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from mmssl.corruption import Corruption
-from mmssl.drop import LastFrame, drop_random, keep_past
+from mmssl.drop import drop_random
 from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
 from mmssl.methods.hiding import Mask, hiding
-from mmssl.models.latent import GaussianLatent
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Data, NormalisedPatches
 from mmssl.models.transformer import TransformerEncoder
-from mmssl.objectives import LatentStream, Objective, Predictive, Stream
+from mmssl.objectives import Objective, Predictive, Stream
 from mmssl.objectives.predictive import Base, nothing
-from mmssl.sections import NonNegative
 from mmssl.tokens import in_place
 
 Count = Annotated[int, Field(ge=1)]
@@ -43,7 +41,7 @@ def reconstruction(
     base: Base = nothing,
 ) -> Predictive:  # fmt: skip
     """The hidden patches' own numbers, by a transformer that sees the embeddings of the others."""
-    cut = only(encoder, name).cuts[name]
+    cut = encoder.cuts[name]
     predictor = TransformerPredictor(encoder.width, cut.width, [name], layers=layers, width=width, heads=heads)
     stream = Stream(
         tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place, base=base
@@ -57,8 +55,9 @@ def mae(
 ) -> Objective:  # fmt: skip
     """Masked autoencoder: encode the seen quarter of a picture, predict the rest (He et al. 2021, arXiv:2111.06377)."""
     return reconstruction(
-        encoder, "image", hiding(mask, hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
-        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        only(encoder, "image"), "image", hiding(mask, hidden_ratio),
+        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width,
+        heads=predictor_heads,
     )  # fmt: skip
 
 
@@ -68,65 +67,7 @@ def audio_mae(
 ) -> Objective:  # fmt: skip
     """MAE on log-mel spectrograms (Huang et al. 2022, arXiv:2207.06405; global attention in the predictor)."""
     return reconstruction(
-        encoder, "audio", drop_random(hidden_ratio), NormalisedPatches() if normalise_patches else Data(),
-        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        only(encoder, "audio"), "audio", drop_random(hidden_ratio),
+        NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width,
+        heads=predictor_heads,
     )  # fmt: skip
-
-
-def past(encoder: TransformerEncoder, seen_frames: int) -> Corruption:
-    """The corruption that hides all frames after the first `seen_frames`; ConfigError where that splits a patch."""
-    cut = encoder.cut("video")
-    frames, part = cut.size[0], cut.patch[0]
-    if seen_frames % part or not 0 < seen_frames < frames:
-        raise ConfigError(
-            f"method.seen_frames {seen_frames}: a clip has {frames} frames in patches of {part}; "
-            f"expected a multiple of {part} below {frames}"
-        )
-    return keep_past(seen_frames // part)
-
-
-def frame_prediction(
-    encoder: Any, modalities: Any, *, seen_frames: Count = 4, predictor_layers: Count = 4,
-    predictor_width: Count = 384, predictor_heads: Count = 6,
-) -> Objective:  # fmt: skip
-    """Past frames -> all future frames at once, one answer, mean squared error over pixels (Mathieu et al. 2015,
-    arXiv:1511.05440, eq. 1 with p = 2; a transformer, and the change from the last seen frame): where the future is
-    several it predicts their mean.
-    """
-    corrupt = past(only(encoder, "video"), seen_frames)
-    return reconstruction(
-        encoder, "video", corrupt, Data(), layers=predictor_layers, width=predictor_width, heads=predictor_heads,
-        base=last_frame(encoder),
-    )  # fmt: skip
-
-
-def last_frame(encoder: TransformerEncoder) -> LastFrame:
-    """What is guessed of a clip's future without learning (SVG has skip connections from this frame in its place)."""
-    cut = encoder.cut("video")
-    return LastFrame(cut.channels, cut.patch[0])
-
-
-def frame_prediction_latent(
-    encoder: Any, modalities: Any, *, seen_frames: Count = 4, latent_width: Count = 16, latent_weight: Positive = 1e-3,
-    free_nats: NonNegative = 0.0, latent_layers: Count = 2, predictor_layers: Count = 4, predictor_width: Count = 384,
-    predictor_heads: Count = 6,
-) -> Objective:  # fmt: skip
-    """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that
-    does not (Denton & Fergus 2018, arXiv:1802.07687, one z a clip). `latent_weight` times KL in nats
-    beyond `free_nats` is z's cost: its limit of capacity.
-    """
-    corrupt = past(only(encoder, "video"), seen_frames)
-    cut = encoder.cuts["video"]
-    latent = GaussianLatent(
-        {"video": encoder.width}, cut.width, layers=latent_layers, width=predictor_width, heads=predictor_heads,
-        latent_width=latent_width, weight=latent_weight, free=free_nats,
-    )  # fmt: skip
-    predictor = TransformerPredictor(
-        encoder.width, cut.width, ["video"], layers=predictor_layers, width=predictor_width, heads=predictor_heads,
-        latent_width=latent_width,
-    )  # fmt: skip
-    stream = LatentStream(
-        tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, base=last_frame(encoder),
-    )  # fmt: skip
-    return Predictive(streams={"video": stream}, encoder=encoder)

@@ -2,8 +2,9 @@
 
 from mmssl.models.convnet import regnet_y, resnet
 from mmssl.models.encoder import TEXT_ENCODERS
+from mmssl.models.frame_convnet import resnet_video
 from mmssl.models.vit import vit
 
-ENCODERS = {**TEXT_ENCODERS, "vit": vit, "resnet": resnet, "regnet_y": regnet_y}
+ENCODERS = {**TEXT_ENCODERS, "vit": vit, "resnet": resnet, "regnet_y": regnet_y, "resnet_video": resnet_video}
 
 __all__ = ["ENCODERS"]

@@ -1,7 +1,7 @@
 """Latent variables: what is needed to tell the answer, beyond what is seen, under a limit of capacity."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -70,7 +70,7 @@ def divergence(q: Gaussian, p: Gaussian) -> Float[Tensor, " B"]:
 
 
 class Question(nn.Module):
-    """A question among tokens, through layers of its own, answered by a vector."""
+    """A question among tokens, through layers of its own, answered by a vector; or one for each of several places."""
 
     def __init__(self, widths: dict[str, int], *, layers: int, width: int, heads: int, out: int) -> None:
         super().__init__()
@@ -83,16 +83,24 @@ class Question(nn.Module):
         nn.init.normal_(self.answer.weight, std=0.02)
         nn.init.zeros_(self.answer.bias)
 
-    def forward(self, tokens: Seen) -> Float[Tensor, "B out"]:
+    def forward(self, tokens: Seen, where: Place | None = None) -> Float[Tensor, "B *M out"]:
         parts = [self.project[name](part.value) + positions(part.place, self.width) for name, part in tokens.items()]
         documents = [part.place.document for part in tokens.values()]
-        parts.insert(0, self.question.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
-        documents.insert(0, torch.zeros_like(documents[0][:, :1]))
-        return self.answer(self.layers(torch.cat(parts, 1), torch.cat(documents, 1))[:, 0]).float()
+        asked = self.question if where is None else self.question + positions(where, self.width)
+        count = 1 if where is None else asked.shape[1]
+        parts.insert(0, asked.expand(len(parts[0]), count, -1).to(parts[0].dtype))
+        documents.insert(0, documents[0].new_zeros(len(parts[0]), count))
+        answers = self.answer(self.layers(torch.cat(parts, 1), torch.cat(documents, 1))[:, :count]).float()
+        return answers[:, 0] if where is None else answers
+
+
+Prior = Callable[[Float[Tensor, "B Z"]], Gaussian]  # z -> of each of its numbers, which knows only those before it
 
 
 class Reader(nn.Module):
     """A question that is answered by a normal distribution."""
+
+    steps = 1  # in which z is drawn: it is independent numbers
 
     def __init__(self, widths: dict[str, int], *, layers: int, width: int, heads: int, latent_width: int) -> None:
         super().__init__()
@@ -102,43 +110,74 @@ class Reader(nn.Module):
         mean, log_variance = self.question(tokens).chunk(2, -1)
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCES))
 
+    def given(self, sx: Seen) -> Prior:
+        """As a prior: the same whatever z is."""
+        found = self(sx)
+        return lambda z: found
+
+
+class StandardNormal(nn.Module):
+    """A prior that is not learned: N(0, 1), whatever is seen."""
+
+    steps = 1
+
+    def given(self, sx: Seen) -> Prior:
+        """The same for all."""
+        return lambda z: Gaussian(torch.zeros_like(z), torch.zeros_like(z))
+
 
 class GaussianLatent(nn.Module):
     """z ~ q(z | x, y) in training, z ~ p(z | x) afterwards; its cost is weight * max(0, KL(q || p) - free) (Denton &
-    Fergus 2018, arXiv:1802.07687, eq. 1-2: the learned prior; Sohn et al. 2015).
+    Fergus 2018, arXiv:1802.07687, eq. 1-2: the learned prior; Sohn et al. 2015). What tells them may be given.
 
     The first `free` nats cost nothing (Kingma et al. 2016, arXiv:1606.04934, appendix C.8): otherwise z is given up
     before the predictor has learned what to do with it.
     """
 
+    prior: Any
+
     def __init__(
         self, widths: dict[str, int], answer_width: int, *, layers: int, width: int, heads: int, latent_width: int,
-        weight: float, free: float = 0.0,
+        weight: float, free: float = 0.0, prior: Any = None, posterior: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.width = self.noise_width = self.prior_width = latent_width
         self.weight, self.free = weight, free
         sizes = {"layers": layers, "width": width, "heads": heads, "latent_width": latent_width}
-        self.prior = Reader(widths, **sizes)
-        self.posterior = Reader({**widths, "answer": answer_width}, **sizes)
+        self.prior = Reader(widths, **sizes) if prior is None else prior
+        self.posterior = Reader({**widths, "answer": answer_width}, **sizes) if posterior is None else posterior
 
     def forward(self, sx: Seen, answer: Float[Tensor, "B M A"], place: Place, noise: Tensor | None = None) -> Inferred:
         q = self.posterior({**sx, "answer": Tokens(answer, place)})
-        nats = divergence(q, self.prior(sx))
         z = q.mean if noise is None else q.at(noise)
+        nats = divergence(q, self.given(sx)(z))
         return Inferred(z, self.weight * (nats - self.free).clamp(min=0), nats, {})
 
+    def given(self, sx: Seen) -> Prior:
+        """The prior of z where this is seen."""
+        return self.prior.given(sx)
+
     def drawn(self, sx: Seen, noise: Float[Tensor, "B Z"] | None = None) -> Float[Tensor, "B Z"]:
-        prior = self.prior(sx)
-        return prior.mean if noise is None else prior.at(noise)
+        prior = self.given(sx)
+        start = next(iter(sx.values())).value
+        z = torch.zeros(len(start), self.width, device=start.device)
+        for _ in range(self.prior.steps):  # each makes right the numbers that know only right ones
+            told = prior(z)
+            z = told.mean if noise is None else told.at(noise)
+        return z
 
     def minimum(self, energy: EnergyOf, sx: Seen, found: Inferred, steps: int) -> Float[Tensor, " B"]:
         """The posterior's mean moves, its KL with it; its variances stay."""
-        prior = self.prior(sx)
+        prior = self.given(sx)
+
+        def surprise(z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
+            told = prior(z)
+            return 0.5 * ((z - told.mean).square() / told.log_variance.exp() + told.log_variance).sum(-1)
+
+        start = surprise(found.z)
 
         def nearer(z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
-            moved = ((z - prior.mean).square() - (found.z - prior.mean).square()) / prior.log_variance.exp()
-            return self.weight * (found.nats + 0.5 * moved.sum(-1) - self.free).clamp(min=0)
+            return self.weight * (found.nats + surprise(z) - start - self.free).clamp(min=0)
 
         return descended(lambda z: energy(z) + nearer(z), found.z, steps)
 

@@ -18,7 +18,7 @@ EPSILON = 1e-6  # of the layer norms
 
 
 class Layers(nn.Module):
-    """Pre-norm transformer layers and a last norm; tokens see those of their own document."""
+    """Pre-norm transformer layers and a last norm; tokens see those of their own document, or the earlier ones."""
 
     def __init__(self, *, layers: int, width: int, heads: int, intermediate: int) -> None:
         super().__init__()
@@ -35,8 +35,10 @@ class Layers(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         initialise(self.layers)
 
-    def forward(self, x: Float[Tensor, "B N D"], document: Int[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
-        packing = Packing(document)
+    def forward(
+        self, x: Float[Tensor, "B N D"], document: Int[Tensor, "B N"], is_causal: bool = False
+    ) -> Float[Tensor, "B N D"]:
+        packing = Packing(document, is_causal)
         for layer in self.layers:
             x = layer(x, None, packing=packing)
         return self.norm(x)

@@ -1,4 +1,4 @@
-"""A game: a generator fills in what is hidden, a critic tells its pictures from real ones and so becomes the energy."""
+"""A game: a generator fills in what is hidden, a critic tells its samples from real ones and so becomes the energy."""
 
 import torch
 from jaxtyping import Float
@@ -11,12 +11,12 @@ from mmssl.losses.adversarial import Game, along, squared_slope
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives.base import Noise, Objective, Output
-from mmssl.objectives.predictive import place_of, pooled, repeated
+from mmssl.objectives.predictive import Base, nothing, place_of, pooled, repeated
 from mmssl.tokens import Place, Tokens, at, in_place, joined
 
 
 class Adversarial(Objective):
-    """F(x, y) = -critic(x, y), where the critic is the encoder of the whole picture and a head on its mean embedding.
+    """F(x, y) = -critic(x, y), where the critic is the encoder of the whole sample and a head on its mean embedding.
 
     Both players descend in the same step, each along its own term: the critic is shown what was generated, and gives
     the generator the slope of its score there. z has no cost that would limit its capacity: the generator may use all
@@ -29,19 +29,19 @@ class Adversarial(Objective):
 
     def __init__(
         self, *, name: str, encoder: TransformerEncoder, corrupt: Corruption, generator: TransformerPredictor,
-        latent_width: int, game: Game, penalty_weight: float,
+        latent_width: int, game: Game, penalty_weight: float, base: Base = nothing,
     ) -> None:  # fmt: skip
         super().__init__()
         self.name, self.answered, self.encoder, self.generator = name, (name,), encoder, generator
         self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, 1))
-        self.tokenize, self.corrupt = encoder.cut(name).tokenize, corrupt
+        self.tokenize, self.corrupt, self.base = encoder.cut(name).tokenize, corrupt, base
         self.latent_width, self.game, self.penalty_weight = latent_width, game, penalty_weight
 
     def forward(self, batch: Batch) -> Output:
         tokens, sx, places = self.corrupted(batch)
         seen, hidden = sx[self.name], places[self.name]
         real = at(tokens[self.name], hidden)
-        generated = self.generator(sx, hidden, batch.draw.normal("z", self.latent_width)).float()
+        generated = self.generated(seen, hidden, batch.draw.normal("z", self.latent_width))
 
         # the critic judges both; the generator's share of its gradient ends at what is shown
         embedding = self.embedding(seen, hidden, real)
@@ -63,12 +63,16 @@ class Adversarial(Objective):
         }
         return Output(terms, -of_real.detach(), embedding.detach())
 
+    def generated(self, seen: Tokens, hidden: Place, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B M D"]:
+        """What lies at the hidden places: what is guessed without learning, and what the generator adds to it."""
+        return self.generator({self.name: seen}, hidden, z).float() + self.base(seen, hidden)
+
     def embedding(self, seen: Tokens, hidden: Place, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B E"]:
-        """The mean embedding of the picture that has these patches at the hidden places."""
+        """The mean embedding of the sample that has these patches at the hidden places."""
         return pooled(self.encoder({self.name: joined(seen, Tokens(answer, hidden))}))
 
     def score(self, embedding: Float[Tensor, "B E"]) -> Float[Tensor, " B"]:
-        """How real a picture looks: a logit, or a height of slope 1."""
+        """How real a sample looks: a logit, or a height of slope 1."""
         return self.head(embedding)[:, 0].float()
 
     def critic(self, seen: Tokens, hidden: Place, answer: Float[Tensor, "B M D"]) -> Float[Tensor, " B"]:
@@ -97,7 +101,7 @@ class Adversarial(Objective):
     ) -> dict[str, Tensor]:
         sx, place = seen[self.name], hidden[self.name]
         z = sx.value.new_zeros(len(sx.value), self.latent_width) if noise is None else noise(self.latent_width)
-        return {self.name: self.generator(seen, place, z)}
+        return {self.name: self.generated(sx, place, z)}
 
     def patches_of(
         self, prediction: Tensor, answer: Float[Tensor, "B M D"], place: Place

@@ -16,11 +16,10 @@ from mmssl.corruption import Corruption
 from mmssl.energy import squared_error
 from mmssl.models.noising import Noising, Parts
 from mmssl.objectives.base import Noise, Objective, Output
-from mmssl.objectives.predictive import pair_energy, place_of, pooled, repeated
+from mmssl.objectives.predictive import Base, nothing, pair_energy, place_of, pooled, repeated
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, in_place, without
 
-NAME = "image"  # what is mixed with noise; all else that the encoder reads is seen
 ENERGY_SEED = 0  # of the noise that all pairs are compared with
 Context = dict[str, Tokens]
 
@@ -76,27 +75,30 @@ class Diffusion(Objective):
     2020, arXiv:2006.11239, eq. 12); a weight that rises with the noise makes it a bound for y with noise on it
     (Kingma & Gao 2023, arXiv:2303.00848, section 4), as that of a flow with uniform times does. z is the noise, as many
     numbers as y: its capacity has no limit, so there are no `bits`.
+
+    y is what lies at the hidden places of the modality `name`, less `base(seen, hidden)`; all else that the encoder
+    reads is seen.
     """
 
     normalised = False
     hides = has_latent = True
-    answered = (NAME,)
     encoder: Any
     denoiser: Any
 
     def __init__(
-        self, *, encoder: Any, corrupt: Corruption, denoiser: nn.Module, space: Any, noising: Noising,
-        sampling: Sampling, drop_context: float = 0.0,
+        self, *, name: str, encoder: Any, corrupt: Corruption, denoiser: nn.Module, space: Any, noising: Noising,
+        sampling: Sampling, drop_context: float = 0.0, base: Base = nothing,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.name, self.answered, self.base = name, (name,), base
         self.encoder, self.denoiser, self.space = encoder, denoiser, space
         self.regroup_epochs = inf if space.is_measured else 0.0
         self.corrupt, self.noising, self.sampling, self.drop_context = corrupt, noising, sampling, drop_context
 
     def forward(self, batch: Batch) -> Output:
         tokens, seen, hidden = self.corrupted(batch)
-        place = hidden[NAME]
-        y = at(self.space(tokens[NAME]), place).float()
+        place = hidden[self.name]
+        y = at(self.space(tokens[self.name]), place).float() - self.base(seen[self.name], place)
         # time and noise belong to the sample, so that a step does not depend on how its batch is split
         time = self.noising.process.times(batch.draw.uniform("time"))
         noise = batch.draw.normal("noise", *y.shape[1:])
@@ -104,7 +106,7 @@ class Diffusion(Objective):
         kept = batch.draw.uniform("drop_context") >= self.drop_context
         sx = self.encoder({name: without(part, kept) for name, part in seen.items()})
         energy = self.error(sx, place, Parts(y, noise), time)
-        return Output({NAME: energy.mean()}, energy.detach(), pooled(sx).detach())
+        return Output({self.name: energy.mean()}, energy.detach(), pooled(sx).detach())
 
     def error(self, sx: Context, place: Place, parts: Parts, time: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         """The squared error of what is said of a mixture: mean over features and valid hidden tokens."""
@@ -118,8 +120,8 @@ class Diffusion(Objective):
 
     def corrupted(self, batch: Batch) -> tuple[Context, Context, dict[str, Place]]:
         tokens = {name: self.tokens(batch, name) for name in self.encoder.cuts}
-        seen, place = self.corrupt(tokens[NAME], batch.draw)
-        return tokens, {**tokens, NAME: seen}, {NAME: place}
+        seen, place = self.corrupt(tokens[self.name], batch.draw)
+        return tokens, {**tokens, self.name: seen}, {self.name: place}
 
     def tokens(self, batch: Batch, name: str) -> Tokens:
         """All tokens of a modality; what a sample lacks is padding."""
@@ -127,7 +129,7 @@ class Diffusion(Objective):
 
     def predict(self, seen: Context, hidden: dict[str, Place], noise: Noise | None = None) -> dict[str, Tensor]:
         """One completion for each noise; without noise the one that zeros lead to, which is no mean."""
-        place = hidden[NAME]
+        place = hidden[self.name]
         sx, none = self.encoder(seen), torch.zeros_like(place.valid[:, 0])
         alone = self.encoder({name: without(part, none) for name, part in seen.items()}) if self.is_guided else sx
         count, width = place.position.shape[1], self.denoiser.width
@@ -142,7 +144,7 @@ class Diffusion(Objective):
 
         start = rearrange(drawn, "b (m d) -> b m d", d=width)
         found = self.noising.sampled(unmix, start, self.sampling.steps)
-        return {NAME: self.space.patches(found, place, seen[NAME])}
+        return {self.name: self.space.patches(found + self.base(seen[self.name], place), place, seen[self.name])}
 
     @property
     def is_guided(self) -> bool:
@@ -153,15 +155,18 @@ class Diffusion(Objective):
         return prediction.float()
 
     def energies_of(self, seen: Context, hidden: dict[str, Place], answers: Context) -> Float[Tensor, "A B"]:
-        sx, sy, place = self.encoder(seen), self.space(answers[NAME]), hidden[NAME]
-        return torch.stack([self.row(sx, place, sy, row) for row in range(len(place.position))])
+        sx, sy, place = self.encoder(seen), self.space(answers[self.name]), hidden[self.name]
+        return torch.stack([
+            self.row(sx, repeated(seen[self.name], row, 1), place, sy, row) for row in range(len(place.position))
+        ])  # fmt: skip
 
-    def row(self, sx: Context, hidden: Place, sy: Tokens, row: int) -> Float[Tensor, " B"]:
+    def row(self, sx: Context, seen: Tokens, hidden: Place, sy: Tokens, row: int) -> Float[Tensor, " B"]:
         """F(x of one sample, y of each); one row at a time, so that memory grows with B alone."""
         count = len(sy.value)
         mine = {name: repeated(part, row, count) for name, part in sx.items()}
-        answer, valid = in_place(sy, place_of(hidden, row, 1))
-        y, place = answer[0].float(), place_of(hidden, row, count)
+        asked, place = place_of(hidden, row, 1), place_of(hidden, row, count)
+        answer, valid = in_place(sy, asked)
+        y = answer[0].float() - self.base(seen, asked)
         place = place._replace(document=torch.where(valid[0], place.document, -1))
         draws = self.sampling.energy_draws
         index = torch.arange(draws, device=y.device)
@@ -174,21 +179,21 @@ class Diffusion(Objective):
         return torch.stack(errors).mean(0)
 
     def regroup(self, batches: Iterator[Batch]) -> list[Tensor]:
-        self.space.measure(self.tokens(batch, NAME) for batch in batches)
+        self.space.measure(self.tokens(batch, self.name) for batch in batches)
         return []
 
     def compares(self, x: str, y: str) -> bool:
-        return y == NAME and x != NAME and x in self.encoder.cuts
+        return y == self.name and x != self.name and x in self.encoder.cuts
 
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         """x is seen whole, and nothing else."""
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
-        asked = self.tokens(batch if answers is None else answers, NAME)
+        asked = self.tokens(batch if answers is None else answers, self.name)
         count = len(batch.draw.index)
-        nothing = Tokens(asked.value[:1, :0].expand(count, -1, -1), place_of(part_of(asked.place), 0, count))
-        return self.energies_of({x: self.tokens(batch, x), NAME: nothing}, {NAME: place_of(asked.place, 0, count)},
-                                {NAME: asked})  # fmt: skip
+        none = Tokens(asked.value[:1, :0].expand(count, -1, -1), place_of(part_of(asked.place), 0, count))
+        seen, hidden = {x: self.tokens(batch, x), self.name: none}, {self.name: place_of(asked.place, 0, count)}
+        return self.energies_of(seen, hidden, {self.name: asked})
 
 
 def part_of(place: Place) -> Place:

@@ -54,8 +54,8 @@ class Best(nn.Module):
 def of_normal_data(name: str, says: Quantity, denoiser: nn.Module) -> Diffusion:
     """Diffusion of pictures of two normal numbers."""
     return Diffusion(
-        encoder=Blind(), corrupt=hide_all, denoiser=denoiser, space=PatchSpace(), noising=noising(name, says),
-        sampling=Sampling(20, 1.0, 4),
+        name="image", encoder=Blind(), corrupt=hide_all, denoiser=denoiser, space=PatchSpace(),
+        noising=noising(name, says), sampling=Sampling(20, 1.0, 4),
     )  # fmt: skip
 
 
@@ -233,8 +233,8 @@ def test_captions_are_compared_with_whole_pictures():
     denoiser = Denoiser(encoder.width, cut.width, encoder.cuts, layers=1, width=32, heads=2)
     nn.init.normal_(denoiser.predictor.answer.weight, std=0.2)
     objective = Diffusion(
-        encoder=encoder, corrupt=hide_all, denoiser=denoiser, space=PatchSpace(), noising=noising("flow", "answer"),
-        sampling=Sampling(2, 1.0, 2),
+        name="image", encoder=encoder, corrupt=hide_all, denoiser=denoiser, space=PatchSpace(),
+        noising=noising("flow", "answer"), sampling=Sampling(2, 1.0, 2),
     ).eval()  # fmt: skip
     text = tiny_batch("multimodal", 4).views["text"]
     batch = tiny_batch("diffusion", 4)

@@ -20,7 +20,7 @@ PRESENT = torch.tensor([True, True, False, True])
 
 def made(method: str, **options) -> Predictive:
     """A tiny objective."""
-    found = tiny_objective(method, **options)
+    found = tiny_objective(method, **({"latent_per": "clip"} if method == LATENT else {}), **options)
     assert isinstance(found, Predictive)
     return found
 
