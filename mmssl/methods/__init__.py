@@ -9,9 +9,9 @@ from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.generative import diffusion, latent_diffusion
 from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
-from mmssl.methods.latent import conditional_vae, jepa_with_latent
+from mmssl.methods.latent import conditional_vae, jepa_with_latent, vjepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
-from mmssl.methods.pixels import audio_mae, frame_prediction, frame_prediction_latent, mae
+from mmssl.methods.pixels import audio_mae, frame_prediction, frame_prediction_latent, mae, videomae
 from mmssl.methods.redundancy import barlow_twins, lejepa, vicreg, w_mse
 from mmssl.methods.sparse import sparse_coding
 
@@ -59,7 +59,9 @@ METHODS = {
     "audio_mae": audio_mae,
     "frame_prediction": frame_prediction,
     "frame_prediction_latent": frame_prediction_latent,
+    "videomae": videomae,
     "vjepa": vjepa,
+    "vjepa_with_latent": vjepa_with_latent,
     "audio_visual_contrastive": audio_visual_contrastive,
     "audio_visual_jepa": audio_visual_jepa,
     "multimodal": multimodal,

@@ -35,10 +35,20 @@ APART = (
     "moco",
 )  # a linear projection of random features tells the patterns apart before any training
 LATENT = (  # a step draws z, energies take the posterior's mean or draws of their own
-    "vae", "frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent", "diffusion",
-    "latent_diffusion",
+    "vae", "frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent", "vjepa_with_latent",
+    "diffusion", "latent_diffusion",
 )  # fmt: skip
-MANY_PAIRS = ("byol", "simsiam", "moco_v3", "swav", "seer", "dino", "lejepa", "data2vec")  # more than one a sample
+MANY_PAIRS = (
+    "byol",
+    "simsiam",
+    "moco_v3",
+    "swav",
+    "seer",
+    "dino",
+    "lejepa",
+    "data2vec",
+    "vjepa",
+)  # more than one a sample
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa")]
 
 
@@ -178,7 +188,9 @@ STOCK = {
     **dict.fromkeys([name for name, (reads, _) in MEDIA.items() if reads == ("image",)], "ViTModel"),
     "mae": "ViTMAEModel",
     "audio_mae": "ViTModel",
-    **dict.fromkeys(["frame_prediction", "frame_prediction_latent", "vjepa"], "VivitModel"),
+    **dict.fromkeys(
+        ["frame_prediction", "frame_prediction_latent", "videomae", "vjepa", "vjepa_with_latent"], "VivitModel"
+    ),
 }
 
 
