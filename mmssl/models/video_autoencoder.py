@@ -16,6 +16,7 @@ from mmssl.models.target import NormalisedChannels
 from mmssl.objectives import Objective
 from mmssl.weights import copy_into, tensors_of
 
+STOCK_NAMES = {"layers": "hidden_layers", "heads": "attention_heads"}
 LAST_EPSILON = 1e-5  # of the decoder's last norm, whatever that of the others
 
 
@@ -65,17 +66,18 @@ def decoder_weights(predictor: TransformerPredictor, cut: Cut) -> dict[str, Tens
 def load_decoder(predictor: nn.Module, stock: PreTrainedModel, cut: Cut) -> None:
     """Let a predictor begin as a stock decoder; ConfigError or CheckpointError where that has other sizes."""
     assert isinstance(predictor, TransformerPredictor)
-    name, heads = f"method.pretrained {stock.config.name_or_path}", predictor.layers.config.num_attention_heads
-    if heads != stock.config.decoder_num_attention_heads:
-        raise ConfigError(
-            f"method.predictor_heads {heads}: {name} has {stock.config.decoder_num_attention_heads}; expected the same"
-        )
-    theirs, ours = stock.state_dict(), tensors_of(predictor)
+    name, ours = f"method.pretrained {stock.config.name_or_path}", predictor.layers.config
+    asked = {"layers": ours.num_hidden_layers, "heads": ours.num_attention_heads}
+    wanted = {key: getattr(stock.config, f"decoder_num_{part}") for key, part in STOCK_NAMES.items()}
+    for key, mine in asked.items():
+        if mine != wanted[key]:
+            raise ConfigError(f"method.predictor_{key} {mine}: {name} has {wanted[key]}; expected the same")
+    theirs, mine = stock.state_dict(), tensors_of(predictor)
     found = {
         "mask": theirs["mask_token"][0, 0],
         **{f"answer.{leaf}": rearrange(theirs[f"decoder.head.{leaf}"], "(n c) ... -> (c n) ...", c=cut.channels)
            for leaf in LEAVES},
-        **by_our_names(decoder_names(len(predictor.layers.layers)), theirs, ours),
+        **by_our_names(decoder_names(len(predictor.layers.layers)), theirs, mine),
     }  # fmt: skip
     copy_into(predictor, found, name)
 
