@@ -21,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from mmssl.dropout import drop
 
-NAME = "mmssl"
+NAME, NAME_IN_ROW = "mmssl", "mmssl_in_row"
 HIDDEN = -1e4  # added to scores: exp(-1e4) is 0 in every type
 PLAIN_AT_MOST = {torch.bfloat16: 600, torch.float16: 600, torch.float32: 256}  # CPU: beyond, the fused kernel is faster
 IS_TWICE = ContextVar("is_twice", default=False)  # whether gradients need gradients, see `twice_differentiable`
@@ -119,6 +119,23 @@ def attention(
     mask = None if sees_all else packing.visible(sliding_window)
     mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
     return rearrange(mixed, "b h n d -> b n h d"), None
+
+
+def attention_in_row(
+    module: nn.Module,
+    query: Float[Tensor, "B heads N D"],
+    key: Float[Tensor, "B heads N D"],
+    value: Float[Tensor, "B heads N D"],
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Float[Tensor, "B N heads D"], None]:
+    """The same for stock layers that hand nothing on to it, so that they have no `packing`: each row is one
+    document.
+    """
+    document = torch.zeros(query.shape[0], query.shape[2], dtype=torch.long, device=query.device)
+    packing = Packing(document)
+    packing.sees_all = True  # known, so that an accelerator is not asked
+    return attention(module, query, key, value, attention_mask, packing=packing, **options)
 
 
 def plain(

@@ -76,6 +76,13 @@ def block_order(
     rows: int, columns: int, ratio: float, aspect: tuple[float, float], draw: Draw
 ) -> Int[Tensor, "B cells"]:
     """The cells in the order in which random blocks cover them; those that none covers come last."""
+    return covering_order(random_blocks(rows, columns, ratio, aspect, draw), draw)
+
+
+def random_blocks(
+    rows: int, columns: int, ratio: float, aspect: tuple[float, float], draw: Draw
+) -> Bool[Tensor, "B K cells"]:
+    """Which cells each of many blocks covers: about `ratio` of them, height / width in `aspect`, anywhere it fits."""
     low, high = (torch.tensor(value).log() for value in aspect)
     shape = (low + (high - low) * draw.uniform("block_aspect", NUM_BLOCKS)).exp()
     area = ratio * rows * columns
@@ -84,12 +91,16 @@ def block_order(
     top = (draw.uniform("block_top", NUM_BLOCKS) * (rows - height + 1)).floor()
     left = (draw.uniform("block_left", NUM_BLOCKS) * (columns - width + 1)).floor()
     cell = torch.arange(rows * columns, device=top.device)
-    inside = between(cell // columns, top, height) & between(cell % columns, left, width)  # (B, blocks, cells)
+    return between(cell // columns, top, height) & between(cell % columns, left, width)
+
+
+def covering_order(inside: Bool[Tensor, "B K cells"], draw: Draw) -> Int[Tensor, "B cells"]:
+    """The cells in the order in which blocks cover them, those of one block from one of its two ends."""
+    cells = inside.shape[-1]
     first = torch.where(inside.any(1), inside.float().argmax(1), NUM_BLOCKS)
-    # inside a block from one of its two ends
     is_reversed = torch.nn.functional.pad(draw.uniform("block_side", NUM_BLOCKS) < 0.5, (0, 1)).gather(1, first)
-    place = torch.where(is_reversed, rows * columns - 1 - cell, cell)
-    return (first * rows * columns + place).argsort(1)
+    cell = torch.arange(cells, device=inside.device)
+    return (first * cells + torch.where(is_reversed, cells - 1 - cell, cell)).argsort(1)
 
 
 def between(value: Int[Tensor, " cells"], start: Float[Tensor, "B K"], size: Float[Tensor, "B K"]) -> Tensor:

@@ -2,7 +2,7 @@
 
 `python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
 Tokens are counted where they are real, not padding. `python scripts/benchmark.py image` trains those of
-benchmark_image.py, `masked_image` those of benchmark_masked_image.py.
+benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import benchmark_image
 import benchmark_masked_image
+import benchmark_video
 import torch
 from benchmark_step import matrix_product, peak_bytes
 from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
@@ -111,6 +112,26 @@ def masked_images(models: list[str], variants: list[str], seconds: float, repeat
     return report
 
 
+def videos(models: list[str], variants: list[str], count: int, seconds: float, repeats: int) -> dict:
+    """The same of clips, in memory and from `count` files that are written first."""
+    report: dict = {"models": {}, "device": str(benchmark_video.device())}
+    with tempfile.TemporaryDirectory() as folder:
+        if any("files" in variant for variant in variants):
+            benchmark_video.write_videos(Path(folder), count)
+        for model in models:
+            runs: dict[str, list[dict]] = {variant: [] for variant in variants}
+            for variant in variants * repeats:
+                command = [sys.executable, __file__, "video", "--variant", variant, "--models", model]
+                command += ["--seconds", str(seconds), "--workspace", folder]
+                answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+            report["models"][model] = {
+                "sizes": benchmark_video.MODELS[model]._asdict(),
+                **benchmark_video.summary(runs),
+            }
+    return report
+
+
 def start_variant(variant: str, workspace: Path, budget: Budget) -> dict[str, float]:
     """Run one variant in a process of its own, which answers with its last line on stdout."""
     command = [sys.executable, __file__, "text", "--variant", variant, "--workspace", str(workspace)]
@@ -182,6 +203,17 @@ def arguments() -> argparse.Namespace:
     masked.add_argument("--batch", type=int, default=0, help="pictures of a step; 0: 64 small or 16 large ones")
     masked.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
     masked.add_argument("--variant", choices=benchmark_masked_image.VARIANTS, help="run this one alone, here")
+    video = tasks.add_parser("video", help="VideoMAE, beside VideoMAEForPreTraining in a plain loop")
+    video.add_argument("--seconds", type=float, default=15, help="training of each variant in each repeat")
+    video.add_argument("--repeat", type=int, default=3)
+    video.add_argument("--models", nargs="*", choices=[*benchmark_video.MODELS], default=["tiny_64"])
+    video.add_argument("--variants", nargs="*", choices=benchmark_video.VARIANTS, default=[*benchmark_video.VARIANTS])
+    video.add_argument(
+        "--files", type=int, default=64, help="mp4 files of 4 s that are written for those that read some"
+    )
+    video.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
+    video.add_argument("--variant", choices=benchmark_video.VARIANTS, help="run this one alone, here")
+    video.add_argument("--workspace", type=Path, help="folder of mp4 files, for --variant")
     text = tasks.add_parser("text", help="BERT, masked language modelling")
     text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
     text.add_argument("--repeat", type=int, default=3)
@@ -215,6 +247,14 @@ def main() -> None:
         finish(
             masked_images(options.models, options.variants, options.seconds, options.repeat, options.batch), options.out
         )
+        return
+    if options.task == "video":
+        if options.variant:
+            one = benchmark_video.measure(options.variant, options.models[0], options.workspace, options.seconds)
+            print(json.dumps(one._asdict() | {"peak_bytes": one.peak_bytes or peak_bytes()}))
+            return
+        found = videos(options.models, options.variants, options.files, options.seconds, options.repeat)
+        finish(found, options.out)
         return
     if options.variant:
         budget = Budget(options.seconds, options.target, options.evaluate_seconds)

@@ -36,7 +36,9 @@ GRIDS = {
 }  # fmt: skip
 VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "audio_patch": (4, 4), "frames": 2}
 RESNET_VIDEO = {"widths": [8, 16], "depths": [1, 1], "frames": 2}
+TUBELETS = {name: size for name, size in VIT.items() if name != "audio_patch"}
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
+SIZES = {"vit": VIT, "videomae": TUBELETS, "vjepa2": TUBELETS, "resnet": RESNET, "resnet_video": RESNET_VIDEO}
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
 GENERATOR = {"generator_layers": 1, "generator_width": 32, "generator_heads": 2}
 DECODER = {"decoder_layers": 1, "decoder_width": 32, "decoder_heads": 2}
@@ -84,7 +86,9 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),
     "video_diffusion": (CLIPS, PREDICTOR),
+    "videomae": (CLIPS, PREDICTOR),
     "vjepa": (CLIPS, PREDICTOR),
+    "vjepa_with_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1, "num_codes": 4}),
     "audio_visual_contrastive": (BOTH, PROJECTOR),
     "audio_visual_jepa": (BOTH, PREDICTOR),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
@@ -143,8 +147,7 @@ def tiny_modalities(method: str) -> dict[str, Modality]:
 def tiny_encoder(modalities: dict[str, Modality], name: str = "vit", **options: Any) -> torch.nn.Module:
     """An encoder of media."""
     torch.manual_seed(0)
-    sizes = {"vit": VIT, "resnet_video": RESNET_VIDEO}.get(name, RESNET)
-    return ENCODERS[name](modalities, **{**sizes, **options})
+    return ENCODERS[name](modalities, **{**SIZES[name], **options})
 
 
 class NearestPatch(torch.nn.Module):

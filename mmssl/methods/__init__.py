@@ -10,9 +10,9 @@ from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
 from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
-from mmssl.methods.latent import conditional_vae, jepa_with_latent
+from mmssl.methods.latent import conditional_vae, jepa_with_latent, vjepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
-from mmssl.methods.pixels import audio_mae, mae
+from mmssl.methods.pixels import audio_mae, mae, videomae
 from mmssl.methods.redundancy import barlow_twins, lejepa, vicreg, w_mse
 from mmssl.methods.sparse import sparse_coding
 
@@ -62,7 +62,9 @@ METHODS = {
     "frame_prediction_latent": frame_prediction_latent,
     "frame_prediction_gan": frame_prediction_gan,
     "video_diffusion": video_diffusion,
+    "videomae": videomae,
     "vjepa": vjepa,
+    "vjepa_with_latent": vjepa_with_latent,
     "audio_visual_contrastive": audio_visual_contrastive,
     "audio_visual_jepa": audio_visual_jepa,
     "multimodal": multimodal,

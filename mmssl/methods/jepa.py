@@ -7,11 +7,11 @@ from pydantic import Field
 from mmssl.blocks import keep_blocks, multi_block
 from mmssl.corruption import Corruption
 from mmssl.drop import drop_blocks, drop_random, one_of_two
-from mmssl.energy import smooth_l1, squared_error
+from mmssl.energy import absolute_error, smooth_l1, squared_error
 from mmssl.losses.criterion import Criterion
 from mmssl.losses.normality import SketchedNormality
 from mmssl.losses.redundancy import VarianceCovariance
-from mmssl.methods.hiding import Mask, hiding
+from mmssl.methods.hiding import Mask, hiding, seen_patches
 from mmssl.methods.pixels import Count, Ratio, only
 from mmssl.models.predictor import EachBlock, TransformerPredictor
 from mmssl.models.target import LayersTeacher, OwnEmbeddings, Teacher
@@ -19,12 +19,15 @@ from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import Objective, Predictive, Stream
 from mmssl.objectives.predictive import Energy
 from mmssl.objectives.regularizer import Regularizer, SpreadAtEachPlace
-from mmssl.sections import NonNegative
+from mmssl.sections import CountOrZero, NonNegative
 from mmssl.tokens import in_place
+from mmssl.tubes import cuboids, hide, taking_turns
 
 Momentum = Annotated[float, Field(ge=0, le=1)]
 KeepsApart = Literal["teacher", "sigreg", "vicreg", "nothing"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[float, Field(gt=0, le=1)]
+Shares = Annotated[tuple[Ratio, ...], Field(min_length=1)]
 
 
 def embedding_stream(
@@ -99,17 +102,28 @@ def data2vec(
 
 
 def vjepa(
-    encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.9, block_ratio: Ratio = 0.15, predictor_layers: Count =
-    12, predictor_width: Count = 384, predictor_heads: Count = 6, momentum: Momentum = 0.998,
+    encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.9, block_ratios: Shares = (0.15, 0.7),
+    time_ratio: Whole = 1.0, seen_frames: CountOrZero = 0, num_masks: Count = 2, predictor_layers: Count = 12,
+    predictor_width: Count = 384, predictor_heads: Count = 6, momentum: Momentum = 0.998,
 ) -> Objective:  # fmt: skip
-    """V-JEPA: blocks hidden through all times of a clip, L1 (here Huber's) to a teacher's normalised embeddings
-    (Bardes et al. 2024, arXiv:2404.08471, section 3; its short-range masks).
+    """V-JEPA: predict a teacher's normalised embeddings of blocks hidden through all times of a clip, by L1 (Bardes et
+    al. 2024, arXiv:2404.08471, section 3).
+
+    Each mask consists of blocks of one of `block_ratios` of a frame, by turns (short and long range), so with two masks
+    a step there is one of each; both hide as many, where the paper takes 8 blocks of the one and 2 of the other kind,
+    about 90 %. `time_ratio` is a block's share of the times. `seen_frames` above 0: later frames are hidden whole
+    (causal, as in Assran et al. 2025, arXiv:2506.09985).
     """
+    video = only(encoder, "video")
+    corrupt = hide(
+        taking_turns([cuboids(hidden_ratio, ratio, time_ratio) for ratio in block_ratios]),
+        len(seen_patches("future", seen_frames, video.cut("video"))) if seen_frames else 0,
+    )
     stream = embedding_stream(
-        only(encoder, "video"), "video", drop_blocks(hidden_ratio, block_ratio), smooth_l1,
-        layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        video, "video", corrupt, absolute_error, layers=predictor_layers, width=predictor_width, heads=predictor_heads,
     )  # fmt: skip
-    return Predictive(streams={"video": stream}, encoder=encoder, target=Teacher(encoder, momentum))
+    teacher = Teacher(encoder, momentum)
+    return Predictive(streams={"video": stream}, encoder=encoder, target=teacher, num_masks=num_masks)
 
 
 def audio_visual_jepa(

@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
+from mmssl.corruption import Corruption
 from mmssl.energy import squared_error
+from mmssl.methods.frames import hides_frames
 from mmssl.methods.hiding import Mask, Ratio, hiding
 from mmssl.methods.jepa import Momentum
 from mmssl.methods.pixels import Count, Positive, only
@@ -11,6 +13,7 @@ from mmssl.models.latent import GaussianLatent, Latent
 from mmssl.models.limits import NarrowLatent, SparseLatent
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Teacher
+from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import LatentStream, Objective, Predictive
 from mmssl.sections import CountOrZero, NonNegative
 from mmssl.tokens import in_place
@@ -19,15 +22,29 @@ Limit = Literal["noise", "dimension", "sparsity", "codes"]
 
 
 def latent_stream(
-    encoder: Any, answer_width: int, latent: Latent, mask: Mask, hidden_ratio: float, sizes: dict[str, int],
-    inference_steps: int = 0,
+    encoder: TransformerEncoder, name: str, corrupt: Corruption, answer_width: int, latent: Latent,
+    sizes: dict[str, Any], inference_steps: int = 0,
 ) -> LatentStream:  # fmt: skip
-    """What is hidden of a picture, predicted from what is seen and z."""
+    """What is hidden of one modality, predicted from what is seen and z."""
     predictor = TransformerPredictor(encoder.width, answer_width, encoder.cuts, latent_width=latent.width, **sizes)
     return LatentStream(
-        tokenize=encoder.cuts["image"].tokenize, corrupt=hiding(mask, hidden_ratio), predictor=predictor,
-        energy=squared_error, pairing=in_place, latent=latent, inference_steps=inference_steps,
+        tokenize=encoder.cuts[name].tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error,
+        pairing=in_place, latent=latent, inference_steps=inference_steps,
     )  # fmt: skip
+
+
+def limited(
+    limit: Limit, reads: tuple[dict[str, int], int], *, limit_weight: float, free_nats: float, num_codes: int,
+    noise_deviation: float, **sizes: int,
+) -> Latent:  # fmt: skip
+    """z of embeddings with one of the limits of capacity; `reads` are the widths of what is seen and of the answer."""
+    made = {
+        "noise": lambda: GaussianLatent(*reads, weight=limit_weight, free=free_nats, **sizes),
+        "dimension": lambda: NarrowLatent(*reads, deviation=noise_deviation, **sizes),
+        "sparsity": lambda: SparseLatent(*reads, weight=limit_weight, deviation=noise_deviation, **sizes),
+        "codes": lambda: DiscreteLatent(*reads, num_codes=num_codes, **sizes),
+    }
+    return made[limit]()
 
 
 def conditional_vae(
@@ -47,7 +64,7 @@ def conditional_vae(
         {"image": encoder.width}, width, latent_width=latent_width, weight=kl_weight, free=free_nats,
         **{**sizes, "layers": latent_layers},
     )  # fmt: skip
-    stream = latent_stream(encoder, width, latent, mask, hidden_ratio, sizes, inference_steps)
+    stream = latent_stream(encoder, "image", hiding(mask, hidden_ratio), width, latent, sizes, inference_steps)
     return Predictive(streams={"image": stream}, encoder=encoder)
 
 
@@ -67,13 +84,34 @@ def jepa_with_latent(
     """
     only(encoder, "image")
     sizes = {"layers": predictor_layers, "width": predictor_width, "heads": predictor_heads}
-    reads = {"image": encoder.width}, encoder.width
-    shape = {**sizes, "layers": latent_layers, "latent_width": latent_width}
-    made = {
-        "noise": lambda: GaussianLatent(*reads, weight=limit_weight, free=free_nats, **shape),
-        "dimension": lambda: NarrowLatent(*reads, deviation=noise_deviation, **shape),
-        "sparsity": lambda: SparseLatent(*reads, weight=limit_weight, deviation=noise_deviation, **shape),
-        "codes": lambda: DiscreteLatent(*reads, num_codes=num_codes, **shape),
-    }
-    stream = latent_stream(encoder, encoder.width, made[limit](), mask, hidden_ratio, sizes, inference_steps)
+    latent = limited(
+        limit, ({"image": encoder.width}, encoder.width), limit_weight=limit_weight, free_nats=free_nats,
+        num_codes=num_codes, noise_deviation=noise_deviation, latent_width=latent_width,
+        **{**sizes, "layers": latent_layers},
+    )  # fmt: skip
+    corrupt = hiding(mask, hidden_ratio)
+    stream = latent_stream(encoder, "image", corrupt, encoder.width, latent, sizes, inference_steps)
     return Predictive(streams={"image": stream}, encoder=encoder, target=Teacher(encoder, momentum))
+
+
+def vjepa_with_latent(
+    encoder: Any, modalities: Any, *, seen_frames: Count = 4, limit: Limit = "noise", latent_width: Count = 16,
+    limit_weight: NonNegative = 1e-2, free_nats: NonNegative = 0.0, num_codes: Count = 16,
+    noise_deviation: Positive = 0.1, latent_layers: Count = 1, inference_steps: CountOrZero = 0,
+    predictor_layers: Count = 6, predictor_width: Count = 384, predictor_heads: Count = 6, momentum: Momentum = 0.998,
+) -> Objective:  # fmt: skip
+    """JEPA with z of a clip: a teacher's embeddings of all frames after the first `seen_frames`, predicted from those
+    of these frames and a latent variable, one for the whole future (LeCun 2022, "A path towards autonomous machine
+    intelligence", section 4).
+
+    Limits of z as in `jepa_with_latent`.
+    """
+    corrupt = hides_frames(only(encoder, "video").cut("video"), "future", seen_frames)
+    sizes = {"layers": predictor_layers, "width": predictor_width, "heads": predictor_heads}
+    latent = limited(
+        limit, ({"video": encoder.width}, encoder.width), limit_weight=limit_weight, free_nats=free_nats,
+        num_codes=num_codes, noise_deviation=noise_deviation, latent_width=latent_width,
+        **{**sizes, "layers": latent_layers},
+    )  # fmt: skip
+    stream = latent_stream(encoder, "video", corrupt, encoder.width, latent, sizes, inference_steps)
+    return Predictive(streams={"video": stream}, encoder=encoder, target=Teacher(encoder, momentum))

@@ -1,5 +1,6 @@
 """Methods that predict what is hidden in the input's own space: pixels, spectrograms."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -10,11 +11,14 @@ from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
 from mmssl.methods.hiding import Mask, hiding
 from mmssl.models.predictor import TransformerPredictor
-from mmssl.models.target import Data, NormalisedPatches
+from mmssl.models.stock_video import epsilon_of, stock_model
+from mmssl.models.target import Data, NormalisedChannels, NormalisedPatches
 from mmssl.models.transformer import TransformerEncoder
+from mmssl.models.video_autoencoder import LAST_EPSILON, load_decoder
 from mmssl.objectives import Objective, Predictive, Stream
 from mmssl.objectives.predictive import Base, nothing
 from mmssl.tokens import in_place
+from mmssl.tubes import hide, tubes
 
 Count = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(gt=0, lt=1)]
@@ -38,11 +42,15 @@ def only(encoder: Any, name: str) -> TransformerEncoder:
 
 def reconstruction(
     encoder: Any, name: str, corrupt: Corruption, target: Data, *, layers: int, width: int, heads: int,
-    base: Base = nothing,
+    base: Base = nothing, names: Sequence[str] | None = None, **options: Any,
 ) -> Predictive:  # fmt: skip
-    """The hidden patches' own numbers, by a transformer that sees the embeddings of the others."""
+    """The hidden patches' own numbers, by a transformer that sees the embeddings of the others; `names` and `options`
+    are those of `TransformerPredictor`.
+    """
     cut = encoder.cuts[name]
-    predictor = TransformerPredictor(encoder.width, cut.width, [name], layers=layers, width=width, heads=heads)
+    predictor = TransformerPredictor(
+        encoder.width, cut.width, [name] if names is None else names, layers=layers, width=width, heads=heads, **options
+    )
     stream = Stream(
         tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place, base=base
     )
@@ -71,3 +79,24 @@ def audio_mae(
         NormalisedPatches() if normalise_patches else Data(), layers=predictor_layers, width=predictor_width,
         heads=predictor_heads,
     )  # fmt: skip
+
+
+def videomae(
+    encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.9, predictor_layers: Count = 4,
+    predictor_width: Count = 384, predictor_heads: Count = 6, normalise_patches: bool = True, pretrained: str = "",
+) -> Objective:  # fmt: skip
+    """VideoMAE: a tenth of a clip is seen, the same cells of all frames, and the other tubelets are predicted (Tong et
+    al. 2022, arXiv:2203.12602).
+
+    `pretrained`: a stock `VideoMAEForPreTraining` whose decoder the predictor begins as ("": random weights); for its
+    encoder see encoder.name videomae. With that encoder the objective is the stock one and is exported as such.
+    """
+    cut, stock = only(encoder, "video").cut("video"), stock_model("VideoMAEForPreTraining", pretrained)
+    objective = reconstruction(
+        encoder, "video", hide(tubes(hidden_ratio)), NormalisedChannels(cut.channels) if normalise_patches else Data(),
+        layers=predictor_layers, width=predictor_width, heads=predictor_heads, names=(), positions="row", bias=False,
+        epsilon=epsilon_of(stock), last_epsilon=LAST_EPSILON,
+    )  # fmt: skip
+    if stock is not None:
+        load_decoder(objective.by_name["video"].predictor, stock, cut)
+    return objective

@@ -3,8 +3,16 @@
 from mmssl.models.convnet import regnet_y, resnet
 from mmssl.models.encoder import TEXT_ENCODERS
 from mmssl.models.frame_convnet import resnet_video
-from mmssl.models.vit import vit
+from mmssl.models.vit import videomae, vit, vjepa2
 
-ENCODERS = {**TEXT_ENCODERS, "vit": vit, "resnet": resnet, "regnet_y": regnet_y, "resnet_video": resnet_video}
+ENCODERS = {
+    **TEXT_ENCODERS,
+    "vit": vit,
+    "videomae": videomae,
+    "vjepa2": vjepa2,
+    "resnet": resnet,
+    "regnet_y": regnet_y,
+    "resnet_video": resnet_video,
+}
 
 __all__ = ["ENCODERS"]

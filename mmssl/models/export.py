@@ -24,6 +24,7 @@ from mmssl.modalities.grids import Cut
 from mmssl.modalities.text import Vocabulary
 from mmssl.models.convnet import ConvolutionalEncoder
 from mmssl.models.encoder import TextEncoder
+from mmssl.models.stock_video import stock_encoder
 from mmssl.models.transformer import TransformerEncoder, position_table
 
 
@@ -47,8 +48,8 @@ def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> Non
 
 def export_encoder(encoder: nn.Module, folder: Path) -> None:
     """An encoder of pictures, spectrograms or clips for `AutoModel.from_pretrained`: `ViTModel` (a spectrogram is a
-    picture of one channel, times x bands), `VivitModel`, `ResNetModel` or `RegNetModel`, and for pictures an image
-    processor.
+    picture of one channel, times x bands), `VivitModel`, `VideoMAEModel`, `VJEPA2Model` (call it with
+    `skip_predictor=True`), `ResNetModel` or `RegNetModel`, and for pictures an image processor.
 
     The last hidden states after the class token, or the feature map, are our tokens; `pooler_output` of a transformer
     is the class token. ConfigError where no stock class computes the same: several modalities in one encoder, words in
@@ -87,6 +88,9 @@ def stock_transformer(encoder: nn.Module) -> tuple[PreTrainedModel, Cut]:
             f"export: {type(encoder).__name__} has no stock class in transformers; "
             "expected encoder.name vit, resnet or regnet_y"
         )
+    video = stock_encoder(encoder)
+    if video is not None:
+        return video, encoder.cut("video")
     cut, *others = encoder.cuts.values()
     if others or not isinstance(cut, Cut):
         raise ConfigError(
@@ -140,6 +144,7 @@ def embeddings(encoder: TransformerEncoder, cut: Cut) -> dict[str, Tensor]:
     """Our Linear on patches as a convolution, our positions with the modality's vector as a table."""
     linear, first = encoder.embed[cut.name], encoder.first
     assert isinstance(linear, nn.Linear)
+    assert first is not None
     kernel = linear.weight.reshape(encoder.width, cut.channels, *cut.patch)  # a patch's features are in this order
     table = position_table(cut.grid, encoder.width, first.device) + encoder.modality[cut.name]
     return {

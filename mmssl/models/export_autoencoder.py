@@ -3,73 +3,47 @@ arXiv:2111.06377).
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-from mmssl.energy import squared_error
-from mmssl.modalities.grids import Cut
+from mmssl.models.autoencoder_parts import Autoencoder, parts_of
 from mmssl.models.export import export_encoder, image_processor, renamed, sizes, stock_weights
-from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Data, NormalisedPatches
-from mmssl.models.transformer import TransformerEncoder, position_table
-from mmssl.objectives import Objective, Predictive, Stream
-from mmssl.objectives.predictive import as_seen, nothing
-from mmssl.random import Draw
-
-
-class Autoencoder(NamedTuple):
-    """The parts of an objective that the stock class has, too."""
-
-    encoder: TransformerEncoder
-    predictor: TransformerPredictor
-    cut: Cut
-    num_hidden: int
-    is_normalised: bool
+from mmssl.models.transformer import position_table
+from mmssl.models.video_autoencoder import stock_video_autoencoder, video_autoencoder
+from mmssl.objectives import Objective
 
 
 def export_objective(objective: Objective, folder: Path) -> None:
     """A masked autoencoder for `AutoModelForPreTraining.from_pretrained`: `ViTMAEForPreTraining`, and an image
-    processor; of every other objective the encoder alone, as `export_encoder` does.
+    processor, or `VideoMAEForPreTraining`; of every other objective the encoder alone, as `export_encoder` does.
 
-    The loss and logits are ours for the same mask (its `noise`), the features of a patch in the stock order. Which
-    objective is one is told by its parts; the stock class knows square pictures only.
+    The loss and logits are ours for the same mask (its `noise` or `bool_masked_pos`), the features of a patch in the
+    stock order. Which objective is one is told by its parts; the stock classes know square pictures only.
     """
-    parts = autoencoder(objective)
-    if parts is None:
+    parts, of_clips = autoencoder(objective), video_autoencoder(objective)
+    if parts is not None:
+        stock_autoencoder(parts).save_pretrained(folder)
+        image_processor(parts.cut.size).save_pretrained(folder)
+    elif of_clips is not None:
+        stock_video_autoencoder(of_clips).save_pretrained(folder)
+    else:
         export_encoder(objective.encoder, folder)
         return
-    stock_autoencoder(parts).save_pretrained(folder)
-    image_processor(parts.cut.size).save_pretrained(folder)
     print(f"exported to {folder}: AutoModelForPreTraining.from_pretrained({str(folder)!r})")
 
 
 def autoencoder(objective: Objective) -> Autoencoder | None:
     """Its parts, if `ViTMAEForPreTraining` computes the same; else None."""
-    if type(objective) is not Predictive or len(objective.regularizers) or tuple(objective.by_name) != ("image",):
+    parts = parts_of(objective, "image", (Data, NormalisedPatches))
+    if parts is None:
         return None
-    stream, encoder, target = objective.by_name["image"], objective.encoder, objective.target
-    predictor = stream.predictor
-    is_plain = type(stream) is Stream and (stream.energy, stream.base, stream.fill) == (squared_error, nothing, as_seen)
-    if not (is_plain and type(encoder) is TransformerEncoder and type(predictor) is TransformerPredictor):
-        return None
-    if (
-        tuple(encoder.cuts) != ("image",)
-        or predictor.latent is not None
-        or type(target) not in (Data, NormalisedPatches)
-    ):
-        return None
-    cut = encoder.cut("image")
-    height, width = cut.size
+    height, width = parts.cut.size
     # the stock class has no patches of other pictures than square ones, and positions of a width that 4 divides
-    if height != width or encoder.width % 4 or predictor.width % 4:
-        return None
-    picture = torch.zeros(1, cut.channels, height, width)
-    _, hidden = stream.corrupt(stream.tokenize([picture]), Draw(0, torch.zeros(1).long(), torch.zeros(1).long()))
-    return Autoencoder(encoder, predictor, cut, hidden.position.shape[1], type(target) is NormalisedPatches)
+    return None if height != width or parts.encoder.width % 4 or parts.predictor.width % 4 else parts
 
 
 @torch.no_grad()

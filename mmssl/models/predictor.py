@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmssl.models.transformer import Layers, initialise, positions
+from mmssl.models.transformer import Layers, Positions, initialise, positions
 from mmssl.tokens import Place, Tokens, at
 
 
@@ -15,20 +15,23 @@ class TransformerPredictor(nn.Module):
     """Mask tokens at the hidden places among the seen tokens, through layers of its own; never sees the answer.
 
     He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A class token is seen, too: it has no position
-    and belongs to the first document. A latent z is added to every mask token, or one of its own to each.
+    and belongs to the first document. A latent z is added to every mask token, or one of its own to each. `names` are
+    the modalities whose tokens get a vector that tells them from others: one alone needs none. `norms` are what is
+    added to variances.
     """
 
     def __init__(
         self, encoder_width: int, answer_width: int, names: Iterable[str], *, layers: int, width: int, heads: int,
-        latent_width: int = 0,
+        latent_width: int = 0, positions: Positions = "grid", bias: bool = True, **norms: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.width = width
-        self.project = nn.Linear(encoder_width, width)
+        self.positions: Positions = positions
+        self.project = nn.Linear(encoder_width, width, bias=bias)
         self.modality = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in names})
         self.mask = nn.Parameter(0.02 * torch.randn(width))
         self.latent = nn.Linear(latent_width, width) if latent_width else None
-        self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width)
+        self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width, **norms)
         self.answer = nn.Linear(width, answer_width)
         initialise(self.project)
         # at first it says next to nothing, so that training begins at the base's own error
@@ -38,13 +41,15 @@ class TransformerPredictor(nn.Module):
     def forward(
         self, sx: dict[str, Tokens], place: Place, z: Float[Tensor, "B *M Z"] | None = None
     ) -> Float[Tensor, "B M A"]:
-        asked = self.mask + positions(place, self.width)
+        asked = self.mask + positions(place, self.width, self.positions)
         if self.latent is not None:
             told = self.latent(z)
             asked = asked + (told if told.ndim == asked.ndim else told[:, None])
         parts, documents = [asked], [place.document]
         for name, tokens in sx.items():
-            where = positions(tokens.place, self.width) + self.modality[name]
+            where = positions(tokens.place, self.width, self.positions)
+            if name in self.modality:
+                where = where + self.modality[name]
             parts.append(self.project(tokens.value) + where)
             documents.append(tokens.place.document)
             if tokens.summary is not None:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import instance_norm, layer_norm
 
+from mmssl.augment import DEVIATION
 from mmssl.errors import ConfigError
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.tokens import Place, Tokens
@@ -46,6 +47,38 @@ class NormalisedPatches(Data):
         """With the mean and deviation of the hidden patch itself: the model was never asked for them."""
         mean, deviation = mean_and_deviation(answer)
         return prediction.float() * deviation + mean
+
+
+class NormalisedChannels(Data):
+    """Each of the `channels` of a patch minus its mean, over its unbiased standard deviation (Tong et al. 2022,
+    arXiv:2203.12602, and the authors' code: a channel of a tubelet by itself); ConfigError where that is one number.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        found = {}
+        for name, part in tokens.items():
+            value, mean, deviation = self.parts(part.value)
+            found[name] = Tokens(((value - mean) / deviation).flatten(-2), part.place)
+        return found
+
+    def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor:
+        """With the means and deviations of the hidden patch itself: the model was never asked for them."""
+        _, mean, deviation = self.parts(answer)
+        return (prediction.float().unflatten(-1, (self.channels, -1)) * deviation + mean).flatten(-2)
+
+    def parts(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The channels of each patch, their means and deviations, to which (not to their squares) the authors add
+        0.000001 where pixels lie in [0, 1].
+        """
+        parts = value.float().unflatten(-1, (self.channels, -1))
+        if parts.shape[-1] == 1:
+            raise ConfigError("method.normalise_patches: a channel of one number has no deviation; expected more")
+        variance, mean = torch.var_mean(parts, -1, keepdim=True, correction=1)
+        return parts, mean, variance.sqrt() + EPSILON / DEVIATION
 
 
 def mean_and_deviation(value: Tensor) -> tuple[Tensor, Tensor]:

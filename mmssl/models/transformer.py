@@ -1,6 +1,9 @@
 """Stacks of the stock ViT layer behind embeddings of our own: any modality, only the tokens that are seen."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from math import prod
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -8,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface, ViTConfig
 from transformers.models.vit.modeling_vit import ViTLayer, ViTMLP
+from transformers.models.vjepa2.modeling_vjepa2 import VJEPA2MLP
 
 from mmssl.attention import NAME, Packing, attention
 from mmssl.errors import ConfigError
@@ -15,29 +19,36 @@ from mmssl.modalities.grids import Cut, Words
 from mmssl.tokens import Place, Tokens
 
 EPSILON = 1e-6  # of the layer norms
+PERCEPTRONS = (ViTMLP, VJEPA2MLP)  # of the layers of all stacks
+Positions = Literal["grid", "row", "none"]  # added to tokens: of each axis, of their number in a row, or nothing
 
 
 class Layers(nn.Module):
     """Pre-norm transformer layers and a last norm; tokens see those of their own document, or the earlier ones."""
 
-    def __init__(self, *, layers: int, width: int, heads: int, intermediate: int) -> None:
+    def __init__(
+        self, *, layers: int, width: int, heads: int, intermediate: int, epsilon: float = EPSILON,
+        last_epsilon: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if width % heads:
             raise ConfigError(f"a width of {width} cannot be split into {heads} heads; expected a multiple")
         AttentionInterface.register(NAME, attention)
         config = ViTConfig(
             hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=intermediate,
-            layer_norm_eps=EPSILON,
+            layer_norm_eps=epsilon,
         )  # fmt: skip
         config._attn_implementation = NAME
         self.config = config
         self.layers = nn.ModuleList(ViTLayer(config) for _ in range(layers))
-        self.norm = nn.LayerNorm(width, eps=EPSILON)
+        self.norm = nn.LayerNorm(width, eps=epsilon if last_epsilon is None else last_epsilon)
         initialise(self.layers)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], document: Int[Tensor, "B N"], is_causal: bool = False
-    ) -> Float[Tensor, "B N D"]:
+        self, x: Float[Tensor, "B N D"], document: Int[Tensor, "B N"], position: Int[Tensor, "B N"] | None = None,
+        *, is_causal: bool = False,
+    ) -> Float[Tensor, "B N D"]:  # fmt: skip
+        # where tokens lie is added to them before; other stacks look at `position`
         packing = Packing(document, is_causal)
         for layer in self.layers:
             x = layer(x, None, packing=packing)
@@ -70,27 +81,46 @@ def position_table(grid: tuple[int, ...], width: int, device: torch.device) -> F
     return nn.functional.pad(table, (0, width - table.shape[1])).float().to(device)
 
 
-def positions(place: Place, width: int) -> Float[Tensor, "B N D"]:
+@lru_cache(maxsize=64)
+def row_table(grid: tuple[int, ...], width: int, device: torch.device) -> Float[Tensor, "N D"]:
+    """Sines and cosines in turn of a token's number in the row of all tokens, whatever the grid (Vaswani et al. 2017,
+    arXiv:1706.03762, section 3.5), as VideoMAE has them (Tong et al. 2022, arXiv:2203.12602).
+    """
+    number = torch.arange(prod(grid), dtype=torch.float64)[:, None]
+    feature = torch.arange(width)
+    angle = number / 10_000.0 ** (2 * (feature // 2).double() / width)
+    return torch.where(feature % 2 == 0, angle.sin(), angle.cos()).float().to(device)
+
+
+TABLES = {"grid": position_table, "row": row_table}
+
+
+def positions(place: Place, width: int, kind: Positions = "grid") -> Float[Tensor, "B N D"] | float:
     """The position embedding of each place."""
-    return position_table(place.grid, width, place.position.device)[place.position]
+    return 0.0 if kind == "none" else TABLES[kind](place.grid, width, place.position.device)[place.position]
 
 
 class TransformerEncoder(nn.Module):
     """Embed, add where each token lies, run the layers: on what is seen only, each modality alone or all together.
 
     A class token stands before each sequence, as in the stock ViT; it is the summary of the sequence's first modality.
+    Without one there is no summary. `stack` makes the layers.
     """
 
+    layers: Any  # a `Layers`, or what is called alike and has a config, layers and a last norm
+    positions: Positions
+
     def __init__(
-        self, cuts: dict[str, Cut | Words], *, layers: int, width: int, heads: int, intermediate: int, fused: bool
-    ) -> None:
+        self, cuts: dict[str, Cut | Words], *, stack: Callable[[], nn.Module], width: int, fused: bool,
+        positions: Positions = "grid", has_class_token: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.cuts, self.width, self.fused = cuts, width, fused
+        self.cuts, self.width, self.fused, self.positions = cuts, width, fused, positions
         self.embed = nn.ModuleDict({name: cut.embedding(width) for name, cut in cuts.items()})
         initialise(self.embed)
         self.modality = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in cuts})
-        self.first = nn.Parameter(0.02 * torch.randn(width))
-        self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=intermediate)
+        self.first = nn.Parameter(0.02 * torch.randn(width)) if has_class_token else None
+        self.layers = stack()
 
     def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
         groups = [seen] if self.fused else [{name: tokens} for name, tokens in seen.items()]
@@ -100,12 +130,15 @@ class TransformerEncoder(nn.Module):
         """The modalities of one sequence."""
         parts = [self.embedded(name, tokens) for name, tokens in seen.items()]
         documents = [tokens.place.document for tokens in seen.values()]
-        # the class token belongs to the first document of the row
-        parts.insert(0, self.first.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
-        documents.insert(0, documents[0].new_zeros(len(documents[0]), 1))
+        where = [tokens.place.position for tokens in seen.values()]
+        if self.first is not None:  # it belongs to the first document of the row
+            parts.insert(0, self.first.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
+            documents.insert(0, documents[0].new_zeros(len(documents[0]), 1))
+            where.insert(0, torch.zeros_like(where[0][:, :1]))
         lengths = [part.shape[1] for part in parts]
-        first, *values = self.layers(torch.cat(parts, 1), torch.cat(documents, 1)).split(lengths, 1)
-        summaries = [first[:, 0], *[None] * (len(values) - 1)]
+        values = [*self.layers(torch.cat(parts, 1), torch.cat(documents, 1), torch.cat(where, 1)).split(lengths, 1)]
+        summary = None if self.first is None else values.pop(0)[:, 0]
+        summaries = [summary, *[None] * (len(values) - 1)]
         return {
             name: Tokens(part, seen[name].place, summary)
             for name, part, summary in zip(seen, values, summaries, strict=True)
@@ -116,9 +149,9 @@ class TransformerEncoder(nn.Module):
         found: list[Tensor] = []
         # within the layers' own forward: where their weights are shared among processes, they are whole only there
         hooks = [
-            part.register_forward_hook(lambda module, given, answer: found.append(answer[:, 1:]))
+            part.register_forward_hook(lambda module, given, answer: found.append(answer[:, self.num_first :]))
             for part in self.layers.modules()
-            if isinstance(part, ViTMLP)
+            if isinstance(part, PERCEPTRONS)
         ]
         try:
             self.together({name: tokens})
@@ -126,6 +159,11 @@ class TransformerEncoder(nn.Module):
             for hook in hooks:
                 hook.remove()
         return found
+
+    @property
+    def num_first(self) -> int:
+        """Tokens before those of the modalities."""
+        return 0 if self.first is None else 1
 
     def cut(self, name: str) -> Cut:
         """How a modality of patches is cut."""
@@ -135,4 +173,5 @@ class TransformerEncoder(nn.Module):
 
     def embedded(self, name: str, tokens: Tokens) -> Float[Tensor, "B N D"]:
         """The layers' input for one modality."""
-        return self.embed[name](tokens.value) + (positions(tokens.place, self.width) + self.modality[name])
+        where = positions(tokens.place, self.width, self.positions)
+        return self.embed[name](tokens.value) + (where + self.modality[name])

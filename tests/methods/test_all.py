@@ -38,10 +38,20 @@ APART = (
 # a squared distance up to a margin of 1; a critic that has seen each clip go on with its own last frame, well or badly
 LEAST = {"siamese": 0.1, "frame_prediction_gan": 0.1}
 LATENT = (  # a step draws z, energies take the posterior's mean or draws of their own
-    "vae", "frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent", "diffusion",
-    "latent_diffusion", "video_diffusion",
+    "vae", "frame_prediction_latent", "multimodal", "conditional_vae", "jepa_with_latent", "vjepa_with_latent",
+    "diffusion", "latent_diffusion", "video_diffusion",
 )  # fmt: skip
-MANY_PAIRS = ("byol", "simsiam", "moco_v3", "swav", "seer", "dino", "lejepa", "data2vec")  # more than one a sample
+MANY_PAIRS = (
+    "byol",
+    "simsiam",
+    "moco_v3",
+    "swav",
+    "seer",
+    "dino",
+    "lejepa",
+    "data2vec",
+    "vjepa",
+)  # more than one a sample
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa")]
 
 
