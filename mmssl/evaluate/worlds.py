@@ -1,6 +1,7 @@
 """The built-in worlds in which one part of a sample leaves the other open, in a few ways that are all known."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +51,13 @@ def futures_of(index: int, config: Config, seen: int) -> Futures | None:
     if world is None:
         return None
     clip, seed = config.video, hashed(config.seed, "heldout")
-    return FUTURES[world](seed, index, clip.size, clip.frames, seen, config.data.seconds)
+    return known_futures(world, seed, index, clip.size, clip.frames, seen, config.data.seconds)
+
+
+@lru_cache(maxsize=64)
+def known_futures(world: str, *clip: int | float) -> Futures:
+    """What a world says of a clip; remembered, for several measures and models are told the same."""
+    return FUTURES[world](*clip)
 
 
 def right_half(cut: Cut, config: Config) -> Corruption | None:
