@@ -51,7 +51,7 @@ class Choice(Section):
 class DataConfig(Section):
     """What is read, and how it becomes rows."""
 
-    source: Text | Texts = "savanna"  # folder, glob, file, hub id, `savanna` or `encounters`; a list is a mixture
+    source: Text | Texts = "savanna"  # folder, glob, file, hub id or built-in world (README); a list is a mixture
     heldout: RatioBelowOne | Text = 0.05  # ratio of the documents held out of training, or a source of its own
     split: Text = "train"  # of a hub source or a folder of `datasets`
     text_column: Text = "text"
@@ -66,7 +66,7 @@ class DataConfig(Section):
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0  # of p_i ~ n_i^exponent over the groups or the list's sources
     streaming: bool = False  # read a hub source as a stream
     documents: CountOrZero = 0  # documents, or pictures of tables and archives, at most; 0 = all, but of a stream
-    samples: Count = 20000  # samples of `savanna` or `encounters`
+    samples: Count = 20000  # samples of a built-in world
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
     workers: CountOrZero = 0  # processes that decode
     cache: Text = "cache"  # folder of tokenised rows and of pictures, relative to the run folder
@@ -183,5 +183,8 @@ class EvaluateConfig(Section):
     text_column: Text = "text"
     label_column: Text = "label"
     document: Unit = "line"  # what one document of a raw text file is
+    futures: Count = 20  # continuations drawn of each held-out clip; 100: as in docs/results/video.md
+    lpips_weights: str = ""  # TorchScript file of a distance of pictures for video.lpips; "": none (README)
+    fvd_weights: str = ""  # TorchScript file of features of clips for video.fvd; "": none
     finetune: bool = False
     finetune_seconds: Positive = 120.0

@@ -18,7 +18,7 @@ from torch import Tensor
 from mmssl.augment import to_pixels
 from mmssl.evaluate.completion import Completed, completed
 from mmssl.evaluate.heldout import batch_of
-from mmssl.evaluate.uncertainty import HALF, known
+from mmssl.evaluate.worlds import HALF, pictures_of
 from mmssl.report.completions import spread
 from mmssl.report.pictures import Line, save_png, sheet
 from mmssl.runs import open_run, open_task
@@ -52,8 +52,8 @@ def draw(out: Path, index: int | None = None) -> Path:
     names = in_order(path.parent.name for path in out.glob("*/evaluation.json"))
     config, _ = open_run(out / names[0])
     if index is None:
-        index = next(number for number in range(10_000) if len(known(number, config).probability) == MODES)
-    truth = known(index, config)
+        index = next(number for number in range(10_000) if len(pictures_of(number, config).probability) == MODES)
+    truth = pictures_of(index, config)
     modes = [torch.from_numpy(picture) for picture in truth.picture]
     rows = [row_of(completed_sample(out / name, index), modes, name) for name in names]
     titles = ["seen", *(f"possible: {share:.0%}" for share in truth.probability)]

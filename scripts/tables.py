@@ -2,7 +2,7 @@
 
 usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
        python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
-       (scripts/leaderboard.py, collapse.py, uncertainty.py and capacity.py collect theirs themselves)
+       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py and video.py collect theirs themselves)
        python scripts/tables.py write                                      writes the tables between their marks
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from video_columns import FRAMES, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
 from mmssl.methods import METHODS
@@ -36,7 +38,6 @@ KEPT = (
     "samples_seen",
     "seconds",
 )
-Columns = tuple[tuple[str, str, str], ...]  # heading, key, format
 WORDS: Columns = (
     ("cross-entropy", "text.cross_entropy", "{:.2f}"),
     ("accuracy", "text.accuracy", "{:.1%}"),
@@ -149,7 +150,7 @@ def said(method: str) -> str:
 
 def table(rows: list[tuple[str, dict]], columns: Columns) -> str:
     """Methods with what they are and what was measured; a column that no row fills is left out."""
-    columns = tuple(column for column in columns if any(column[1] in figures for _, figures in rows))
+    columns = filled(dict(rows), columns)
     lines = [
         "| method | what it is | " + " | ".join(name for name, _, _ in columns) + " |",
         "|---|---|" + "---|" * len(columns),
@@ -251,6 +252,11 @@ def tables() -> dict[str, str]:
     found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3], described=True)
     found["collapse"] = switched_off(recorded("collapse"))
     found["uncertainty"] = uncertain(recorded("uncertainty"), UNCERTAINTY)
+    for source in SOURCES:
+        runs = of_source(recorded("video"), source)
+        found[f"video_{source}"] = uncertain(runs, filled(runs, VIDEO))
+        frames = {name: figures for name, figures in runs.items() if "video.psnr" in figures}
+        found[f"frames_{source}"] = uncertain(frames, filled(frames, FRAMES))
     found["capacity"] = uncertain(recorded("capacity"), UNCERTAINTY)
     return found
 
@@ -271,6 +277,7 @@ PAGES = (
     RESULTS / "images.md",
     RESULTS / "collapse.md",
     RESULTS / "uncertainty.md",
+    RESULTS / "video.md",
 )
 
 

@@ -49,12 +49,14 @@ def noise_of(batch: Batch, sample: int) -> Noise:
 
 @torch.no_grad()
 def completed(
-    objective: Objective, batch: Batch, *, samples: int, decode: Decode | None = None, hide: Corruption | None = None
-) -> dict[str, Completed]:
+    objective: Objective, batch: Batch, *, samples: int, decode: Decode | None = None, hide: Corruption | None = None,
+    first: int = 0,
+) -> dict[str, Completed]:  # fmt: skip
     """Hide what the method hides in each modality, or what `hide` does, and fill it in `samples` times; nothing where
     it cannot.
 
-    With `samples` = 0 once, with the mean of the prior where there is a latent variable. `decode` turns predictions of
+    With `samples` = 0 once, with the mean of the prior where there is a latent variable; samples are numbered from
+    `first` on. `decode` turns predictions of
     pictures that are embeddings into patches (`readout_of`).
     """
     part = predictive(objective)
@@ -65,7 +67,7 @@ def completed(
     if hide is not None:
         seen, hidden = hidden_by(hide, tokens, batch)
     # without a latent variable there is one answer only
-    noises = [noise_of(batch, number) for number in range(samples if part.has_latent else 0)] or [None]
+    noises = [noise_of(batch, number) for number in range(first, first + (samples if part.has_latent else 0))] or [None]
     predictions = [part.predict(seen, hidden, noise) for noise in noises]
     found = {}
     for name, place in hidden.items():

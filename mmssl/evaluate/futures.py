@@ -1,149 +1,197 @@
-"""Several futures: do samples of a model cover those that can happen, and nothing else?
-
-The built-in world lists every continuation of a clip with its probability, so samples are compared with the truth.
+"""Predicted frames of held-out clips: how near the prediction, the best of several samples and all of them are to what
+really comes, beside guesses that need no model.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
 
-from mmssl.augment import to_pixels
+from mmssl.augment import normalise, to_pixels, to_unit
+from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.evaluate.completion import completed, predictive
+from mmssl.evaluate.frames import CEILING, Quality, crps, diversity, energy_score, of_distribution, quality
 from mmssl.evaluate.heldout import heldout_batches
+from mmssl.evaluate.judges import clip_features, frechet, hash_of_file, hash_of_weights, load_network, lpips
+from mmssl.evaluate.media_features import embedded
+from mmssl.evaluate.worlds import futures_of
 from mmssl.inputs import Inputs
 from mmssl.modalities.media_data import Reader
 from mmssl.objectives import Objective
-from mmssl.random import hashed
 
-SAMPLES = 16  # futures drawn of each clip
-CLIPS = 32  # held-out clips, at most
-NEAR = 0.2  # of the squared distance to the nearest other future: the mean of two lies at 0.25, so it is neither
-
-
-class Scored(NamedTuple):
-    """What is said of the samples of one clip."""
-
-    coverage: float  # share of the futures that a sample shows
-    precision: float  # share of the samples that show a future
-    total_variation: float  # between the samples' frequencies and the true probabilities
+CLIPS = 64  # held-out clips, at most
+BEST_OF = (1, 5, 20, 100)  # samples, of which evaluate.futures are drawn at most
+PORTION = 10  # samples that a model draws together
+KEPT_BYTES = 200_000_000  # of the samples of the clips that are looked at together
+Lists = dict[str, list[Tensor]]
 
 
-def nearness(
-    samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"]
-) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
-    """The future nearest to each sample, and the squared distance to it as a share of that future's to its nearest
-    other one; only pixels in which the futures differ are compared.
+class Clips(NamedTuple):
+    """Some held-out clips and what a model says of them; frames as bytes, on the CPU."""
+
+    whole: UInt8[Tensor, "B L 3 H W"]
+    hidden: Bool[Tensor, " L"]  # which frames are
+    likely: UInt8[Tensor, "B L 3 H W"]  # predicted without noise
+    samples: UInt8[Tensor, "S B M 3 H W"]  # of the hidden frames
+    has_latent: bool  # else the one sample is all that the model can say
+
+
+def future_results(
+    objective: Objective, inputs: Inputs, config: Config, heldout: Reader, judge: nn.Module | None = None
+) -> dict[str, Any]:
+    """The `video.*` keys of a model that is trained to predict frames: means over clips.
+
+    `video.psnr` and `video.ssim` are of one prediction (without noise), `best_of.K` of the nearest of K samples;
+    `copy_last` is the nearest seen frame, `mean_of_samples` the mean of all samples, `mean_of_futures` that of
+    all that could have come, where the world knows. `video.frechet` compares clips whose hidden frames are the first
+    sample with the true ones in the features of `judge` (by default the objective's encoder). `video.protocol` says of
+    what all this was measured.
     """
-    differs = (futures != futures[:1]).any(0)
-    samples, futures = samples[:, differs].double(), futures[:, differs].double()
-    apart = torch.cdist(futures, futures).square().fill_diagonal_(torch.inf).min(1).values
-    distance = torch.cdist(samples, futures).square()
-    nearest = distance.argmin(1)
-    return nearest, distance.gather(1, nearest[:, None])[:, 0] / apart[nearest]
-
-
-def matched(
-    samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"], mean: Float[Tensor, " D"] | None = None
-) -> Int[Tensor, " S"]:
-    """The future that each sample shows, -1 where none: the nearest one if the share of `nearness` is below NEAR, and
-    if the sample is nearer to it than to a mean of all, where one is given.
-    """
-    nearest, share = nearness(samples, futures)
-    is_shown = share < NEAR
-    if mean is not None:
-        own, others = (samples.double() - futures[nearest].double()).square(), (samples - mean).double().square()
-        is_shown &= own.sum(1) < others.sum(1)
-    return torch.where(is_shown, nearest, -1)
-
-
-def scored(
-    samples: Float[Tensor, "S D"], futures: Float[Tensor, "K D"], probability: Float[Tensor, " K"],
-    mean: Float[Tensor, " D"] | None = None,
-) -> Scored:  # fmt: skip
-    """Coverage, precision and calibration of the samples of one clip whose futures are K > 1 different ones.
-
-    The samples that show no future are a kind of their own, of true probability 0.
-    """
-    shown = matched(samples, futures, mean)
-    count = torch.bincount(shown + 1, minlength=len(futures) + 1).double()
-    truth = torch.cat([torch.zeros(1, dtype=torch.float64), probability.double()])
-    variation = 0.5 * (count / len(samples) - truth).abs().sum()
-    return Scored(float((count[1:] > 0).double().mean()), float(1 - count[0] / len(samples)), float(variation))
-
-
-def psnr(prediction: Float[Tensor, "*A"], truth: Float[Tensor, "*A"]) -> float:
-    """Peak signal-to-noise ratio in dB of pixels in [0, 1]."""
-    return float(-10 * (prediction.double() - truth.double()).square().mean().clamp(min=1e-10).log10())
-
-
-def expected_coverage(probability: Float[Tensor, " K"], samples: int) -> float:
-    """The coverage that draws from the truth itself reach on average."""
-    return float((1 - (1 - probability.double()) ** samples).mean())
-
-
-def future_results(objective: Objective, inputs: Inputs, config: Config, heldout: Reader) -> dict[str, Any]:
-    """The `video.*` and, where the world knows all futures, `uncertainty.*` keys of a model that continues clips.
-
-    `video.psnr` is of one prediction (without noise), `best_of.16` of the nearest of 16, `copy_last` of the last seen
-    frame repeated; means over clips, over the hidden frames.
-    """
-    seen = config.method.arguments().get("seen_frames")
-    part = predictive(objective)
+    seen, part = config.method.arguments().get("seen_frames"), predictive(objective)
     if not isinstance(seen, int) or part is None or "video" not in part.answered:
         return {}
-    if config.method.arguments().get("predicts", "future") != "future":  # frames before or between those seen
-        return {}
-    device = next(objective.parameters()).device
-    values: dict[str, list[float]] = {}
-    for batch in heldout_batches(heldout, config.seed, min(CLIPS, config.evaluate.documents), device):
-        given = inputs(batch)
-        one = completed(part, given, samples=SAMPLES)["video"]
-        mean = completed(part, given, samples=0)["video"]
-        truth, guesses, likely = (
-            to_pixels(torch.stack(clips))[:, :, seen:].float().cpu() / 255
-            for clips in ([one.original], one.samples, mean.samples)
-        )
+    judge = (objective.encoder if judge is None else judge).eval()
+    networks = user_networks(config, next(objective.parameters()).device)
+    values: Lists = {}
+    sets: Lists = {}  # features of true and of sampled clips, by their names
+    for batch in batches_of(heldout, inputs, config, part):
+        found = predicted(part, inputs(batch), config.evaluate.futures)
+        if found is None:
+            return {}
         for row, index in enumerate(batch.draw.index.tolist()):
-            best = max(psnr(guess[row], truth[0, row]) for guess in guesses)
-            last = to_pixels(one.original[row, seen - 1]).float().cpu() / 255
-            found = {
-                "video.psnr": psnr(likely[0, row], truth[0, row]),
-                f"video.best_of.{SAMPLES}.psnr": best,
-                "video.copy_last.psnr": psnr(last.expand_as(truth[0, row]), truth[0, row]),
-            }
-            if is_of_world(config, "savanna"):
-                found |= of_world(guesses[:, row], config, index, seen)
-            for key, value in found.items():
-                values.setdefault(key, []).append(value)
-    return {key: sum(found) / len(found) for key, found in values.items()}
+            noted(values, of_clip(found, row, index, config, networks))
+        noted(sets, sets_of(found, batch, judge, networks))
+    results: dict[str, Any] = {key: torch.stack(parts).mean(0).tolist() for key, parts in values.items()}
+    for name in ("frechet", "fvd"):
+        true, sampled = (torch.cat(sets.get(f"{name}.{kind}", [torch.empty(0, 1)])) for kind in ("true", "sampled"))
+        results |= {f"video.{name}": frechet(true, sampled)} if len(true) > 1 else {}
+    return {**results, "video.protocol": protocol(config, part, judge, len(values.get("video.psnr", [])))}
 
 
-def is_of_world(config: Config, world: str) -> bool:
-    """Whether the held-out samples are a built-in world's own: a ratio of them, not another source."""
-    return config.data.source == world and isinstance(config.data.heldout, float)
+def batches_of(heldout: Reader, inputs: Inputs, config: Config, part: Objective) -> Iterator[Batch]:
+    """Few clips at a time where they or the number of samples are large."""
+    length, size = config.video.frames, config.video.size
+    of_a_clip = 3 * length * size**2 * (config.evaluate.futures if part.has_latent else 1)
+    at_once = max(1, min(16, KEPT_BYTES // of_a_clip))
+    device = next(part.parameters()).device
+    return heldout_batches(heldout, config.seed, min(CLIPS, config.evaluate.documents), device, at_once)
 
 
-def of_world(samples: Float[Tensor, "S L 3 H W"], config: Config, index: int, seen: int) -> dict[str, float]:
-    """How the samples of a held-out clip of the built-in world stand to all that could have happened; nothing where
-    only one thing could.
-    """
-    from mmssl.savanna import futures
+def predicted(part: Objective, given: Batch, count: int) -> Clips | None:
+    """What a model says of clips, its samples drawn a portion at a time; None where it is no picture."""
+    one = completed(part, given, samples=0).get("video")
+    if one is None:
+        return None
+    hidden = one.is_hidden[0].flatten(1).all(1).cpu()
+    samples = []
+    for first in range(0, count if part.has_latent else 1, PORTION):
+        more = completed(part, given, samples=min(PORTION, count - first), first=first)["video"].samples
+        samples += [to_pixels(sample[:, hidden]).cpu() for sample in more]
+    return Clips(
+        to_pixels(one.original).cpu(), hidden, to_pixels(one.samples[0]).cpu(), torch.stack(samples), part.has_latent
+    )
 
-    clip, seconds = config.video, config.data.seconds
-    known = futures(hashed(config.seed, "heldout"), index, clip.size, clip.frames, seen, seconds)
-    if len(known.probability) < 2:
-        return {}
-    video = rearrange(torch.from_numpy(known.video).float() / 255, "k l c h w -> k (l c h w)")
-    probability = torch.from_numpy(known.probability).float()
-    found = scored(rearrange(samples, "s l c h w -> s (l c h w)"), video, probability)
+
+def of_clip(
+    found: Clips, row: int, index: int, config: Config, networks: dict[str, Any]
+) -> dict[str, Float[Tensor, "..."]]:
+    """What is said of one clip, by the keys of evaluation.json; numbers, and lists over its hidden frames."""
+    whole, hidden = unit(found.whole[row]), found.hidden
+    truth, samples, likely = whole[hidden], unit(found.samples[:, row]), unit(found.likely[row][hidden])
+    guesses = {"": likely, "copy_last.": nearest_seen(whole, hidden), "mean_of_samples.": samples.mean(0)}
+    results: dict[str, Any] = {}
+    flat, answer = rearrange(samples, "s m c h w -> s (m c h w)"), truth.flatten()
+    if len(samples) > 1 or not found.has_latent:
+        results |= {"video.energy_score": energy_score(flat, answer), "video.crps": crps(flat, answer)}
+        results |= {"video.diversity": diversity(flat)}
+    is_future = not hidden[: int((~hidden).sum())].any()
+    known = futures_of(index, config, int((~hidden).sum())) if is_future else None
+    if known is not None:
+        possible, share = unit(torch.from_numpy(known.video)), torch.from_numpy(known.probability).float()
+        guesses["mean_of_futures."] = torch.einsum("k,kmchw->mchw", share, possible)
+        score, spread = of_distribution(rearrange(possible, "k m c h w -> k (m c h w)"), share, answer)
+        results |= {"video.energy_score.of_the_truth": score, "video.diversity.of_the_truth": spread}
+    for name, guess in guesses.items():
+        results |= of_best(f"video.{name}", quality(guess[None], truth), 1)
+    each = quality(samples, truth)
+    for count in sorted({*BEST_OF, config.evaluate.futures}):
+        if count <= config.evaluate.futures:
+            results |= of_best(f"video.best_of.{count}.", each, count)
+    if "lpips" in networks:
+        device = networks["device"]
+        distance = lpips(networks["lpips"], likely.to(device), truth.to(device))
+        results |= {"video.lpips": distance.mean(), "video.lpips_per_frame": distance}
+    return {key: torch.as_tensor(value, dtype=torch.float64) for key, value in results.items()}
+
+
+def unit(pixels: UInt8[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B 3 H W"]:
+    """Bytes as numbers in [0, 1]."""
+    return pixels.float() / 255
+
+
+def nearest_seen(whole: Float[Tensor, "L 3 H W"], hidden: Bool[Tensor, " L"]) -> Float[Tensor, "M 3 H W"]:
+    """The seen frame that is next to each hidden one: the last one before a future, the first one after a past."""
+    numbers = torch.arange(len(hidden))
+    away = (numbers[hidden][:, None] - numbers[~hidden]).abs()
+    return whole[numbers[~hidden][away.argmin(1)]]
+
+
+def of_best(prefix: str, found: Quality, count: int) -> dict[str, Float[Tensor, "..."]]:
+    """PSNR and SSIM of the nearest of the first predictions, each by its own measure, and of each of its frames."""
+    best = int(found.psnr[:count].argmax())
+    results = {f"{prefix}psnr": found.psnr[best], f"{prefix}psnr_per_frame": found.psnr_per_frame[best]}
+    if found.ssim is not None and found.ssim_per_frame is not None:
+        best = int(found.ssim[:count].argmax())
+        results |= {f"{prefix}ssim": found.ssim[best], f"{prefix}ssim_per_frame": found.ssim_per_frame[best]}
+    return results
+
+
+def noted(values: Lists, found: dict[str, Tensor]) -> None:
+    """Each value behind those of its key."""
+    for key, value in found.items():
+        values.setdefault(key, []).append(value)
+
+
+def user_networks(config: Config, device: torch.device) -> dict[str, Any]:
+    """The networks that the user supplies, and the device they are on."""
+    paths = {"lpips": config.evaluate.lpips_weights, "fvd": config.evaluate.fvd_weights}
+    found = {name: load_network(path, f"evaluate.{name}_weights", device) for name, path in paths.items() if path}
+    return {**found, "device": device}
+
+
+@torch.no_grad()
+def sets_of(found: Clips, batch: Batch, judge: nn.Module, networks: dict[str, Any]) -> dict[str, Float[Tensor, "B D"]]:
+    """Features of the true clips and of those whose hidden frames are the first sample."""
+    sampled = found.whole.clone()
+    sampled[:, found.hidden] = found.samples[0]
+    features = {}
+    for kind, clips in (("true", found.whole), ("sampled", sampled)):
+        pixels = clips.to(batch.draw.index.device)
+        given = Batch({"video": [normalise(to_unit(pixels))]}, batch.draw)
+        features[f"frechet.{kind}"] = embedded(judge, given, "video").double().cpu()
+        if "fvd" in networks:
+            features[f"fvd.{kind}"] = clip_features(networks["fvd"], to_unit(pixels))
+    return features
+
+
+def protocol(config: Config, part: Objective, judge: nn.Module, clips: int) -> dict[str, Any]:
+    """All that another laboratory needs to measure the same."""
+    files = {"lpips": config.evaluate.lpips_weights, "fvd": config.evaluate.fvd_weights}
     return {
-        "uncertainty.coverage": found.coverage,
-        "uncertainty.precision": found.precision,
-        "uncertainty.total_variation": found.total_variation,
-        "uncertainty.coverage_of_the_truth": expected_coverage(probability, SAMPLES),
-        "uncertainty.futures": float(len(probability)),
-    }
+        "source": config.data.source, "heldout": config.data.heldout, "clips": clips, "size": config.video.size,
+        "frames": config.video.frames, "seen_frames": config.method.arguments()["seen_frames"],
+        "predicts": config.method.arguments().get("predicts", "future"),
+        "seconds": config.data.seconds, "seed": config.seed,
+        "samples": config.evaluate.futures if part.has_latent else 1,
+        "sampler": "the prior given the seen frames" if part.has_latent else "none: one answer",
+        "pixels": "8 bits, in [0, 1]", "psnr": f"dB of the hidden frames of a clip together, at most {CEILING:g}",
+        "ssim": "Gaussian window of 11 pixels, deviation 1.5, mean over frames",
+        "best_of": "each measure's own best sample of a clip", "mean": "over clips",
+        "frechet": "mean tokens of whole clips, one sample of each clip, against the true clips",
+        "encoder": hash_of_weights(judge),
+        "files": {name: hash_of_file(path) for name, path in files.items() if path},
+    }  # fmt: skip

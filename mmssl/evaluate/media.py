@@ -35,9 +35,10 @@ CANDIDATES = 100  # among which the right one is looked for
 GRID = 4  # a side of the pieces in which a picture is shuffled
 # whatever the weights are
 OF_THE_DATA = (
-    "energy_histogram", "candidates", "text.floor", "copy_last.psnr", "of_the_truth", "uncertainty.futures",
-    "uncertainty.modes", "true_bits",
+    "energy_histogram", "candidates", "text.floor", "of_the_truth", "uncertainty.futures", "uncertainty.modes",
+    "true_bits", "video.protocol",
 )  # fmt: skip
+GUESSES = ("video.copy_last.", "video.mean_of_futures.")  # without a model
 Negative = Callable[[Batch], Batch]
 Negatives = dict[str, tuple[str, Negative]]  # kind -> the modality that it changes, and how
 
@@ -184,7 +185,7 @@ def evaluate_media(
     results: dict[str, Any] = {f"data.missing.{name}": count for name, count in data.missing.items() if count}
     for prefix, one in (("", objective), ("random_init.", random)):
         found = model_results(one, inputs, config, data.heldout, negatives)
-        found |= future_results(one, inputs, config, data.heldout)
+        found |= future_results(one, inputs, config, data.heldout, objective.encoder)
         found |= uncertainty_results(one, inputs, config, data.heldout)
         if "text" in inputs.modalities and data.vocabulary is not None:
             found |= caption_results(one, data.vocabulary, config, data.heldout)
@@ -200,7 +201,7 @@ def evaluate_media(
 
 def is_baseline(key: str) -> bool:
     """Whether random weights have this measure, too."""
-    return not key.endswith(OF_THE_DATA)
+    return not key.endswith(OF_THE_DATA) and not key.startswith(GUESSES)
 
 
 def about_labels(labelled: LabelledMedia) -> dict[str, Any]:

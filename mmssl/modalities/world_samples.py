@@ -75,9 +75,24 @@ def preys(seed: int, indices: Indices) -> list[str]:
     return prey_names(seed, indices)
 
 
+def flying_digits(seed: int, indices: Indices, decoding: Decoding) -> Values:
+    """A digit that bounces off the walls."""
+    from mmssl.savanna.digits import videos
+
+    return {"video": videos(seed, indices, decoding.video_size, decoding.frames, decoding.seconds)}
+
+
+def digits(seed: int, indices: Indices) -> list[str]:
+    """The digit of each sample."""
+    from mmssl.savanna.digits import labels
+
+    return labels(seed, indices)
+
+
 WORLDS: dict[str, World] = {
     "savanna": World(("text", "image", "audio", "video"), events_of_savanna, predators),
     "encounters": World(("image",), encounters, preys),
+    "digits": World(("video",), flying_digits, digits),
 }
 
 

@@ -23,7 +23,21 @@ GROUPS: dict[str, dict[str, str]] = {
         "video.psnr": "PSNR of one prediction, dB",
         "video.best_of.{}.psnr": "PSNR of the best of {} predictions, dB",
         "video.copy_last.psnr": "PSNR of the last seen frame repeated, dB",
+        "video.mean_of_samples.psnr": "PSNR of the mean of all samples, dB",
+        "video.mean_of_futures.psnr": "PSNR of the mean of all possible futures, dB",
         "video.ssim": "SSIM of one prediction",
+        "video.best_of.{}.ssim": "SSIM of the best of {} predictions",
+        "video.copy_last.ssim": "SSIM of the last seen frame repeated",
+        "video.mean_of_samples.ssim": "SSIM of the mean of all samples",
+        "video.mean_of_futures.ssim": "SSIM of the mean of all possible futures",
+        "video.energy_score": "Energy score of the samples",
+        "video.energy_score.of_the_truth": "Energy score of all possible futures",
+        "video.crps": "CRPS of the samples, mean over pixels",
+        "video.diversity": "Mean distance between two samples",
+        "video.diversity.of_the_truth": "Mean distance between two possible futures",
+        "video.frechet": "Fréchet distance in the run's own encoder",
+        "video.lpips": "LPIPS of one prediction, by the user's network",
+        "video.fvd": "FVD, by the user's network",
         "video.rank1": "True clip nearest to the prediction",
     },
     "Several futures": {
@@ -94,11 +108,14 @@ BEST: dict[str, int] = {
     **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1"), HIGHER),
     **dict.fromkeys(("r1", "r5", "r10"), HIGHER),
     **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation", "offset_seconds"), LOWER),
+    **dict.fromkeys(("energy_score", "crps", "frechet", "lpips", "fvd"), LOWER),
 }
 # Of the data, not of a model: the same whatever was trained, so no row of random weights, and none is the better one.
 OF_DATA = {
     *("encoder.parameters", "collapse.reachable_rank", "collapse.compared.reachable_rank"),
-    *("video.copy_last.psnr", "uncertainty.coverage_of_the_truth", "text.floor"),
+    *("video.copy_last.psnr", "video.copy_last.ssim", "video.mean_of_futures.psnr", "video.mean_of_futures.ssim"),
+    *("video.energy_score.of_the_truth", "video.diversity.of_the_truth"),
+    *("uncertainty.coverage_of_the_truth", "text.floor"),
     *("uncertainty.futures", "uncertainty.modes", "uncertainty.true_bits"),
     *("retrieval.candidates", "labelled.majority_accuracy", "labelled.classes", "labelled.train", "labelled.test"),
 }

@@ -62,13 +62,22 @@ def futures(seed: int, index: int, size: int, frames: int, seen: int, seconds: f
     Once both calls are over (1 second) only the fork is open; before, a call may come in many ways. Raises ValueError
     unless at least one frame is seen and at least one is not.
     """
-    if not 0 < seen < frames:
-        raise ValueError(f"a future needs seen and unseen frames: 0 < seen < {frames}, not seen = {seen}")
     truth = scenes(seed, np.array([index]))
     happened = videos(truth, size, frames, seconds)[0]
     candidates, prior = possible(truth, frame_seconds(frames, seconds), seen)
     played = videos(candidates, size, frames, seconds)
+    return agreeing(happened, played, prior, seen)
 
+
+def agreeing(
+    happened: UInt8[np.ndarray, "L 3 size size"], played: UInt8[np.ndarray, "P L 3 size size"],
+    prior: Float[np.ndarray, " P"], seen: int,
+) -> Futures:  # fmt: skip
+    """The continuations of the played videos whose first `seen` frames are those of what happened, each look once;
+    ValueError unless at least one frame is seen and at least one is not.
+    """
+    if not 0 < seen < len(happened):
+        raise ValueError(f"a future needs seen and unseen frames: 0 < seen < {len(happened)}, not seen = {seen}")
     agrees = (played[:, :seen] == happened[:seen]).all(axis=(1, 2, 3, 4))
     merged: dict[bytes, float] = {}
     video: dict[bytes, np.ndarray] = {}

@@ -107,10 +107,10 @@ def drawn(found: Scenes, size: int, seconds: Float[np.ndarray, "N F"]) -> UInt8[
     return rearrange(pictures, "(n f) c h w -> n f c h w", f=frames)
 
 
-def frame_seconds(frames: int, seconds: float = SECONDS) -> Float[np.ndarray, " F"]:
-    """The time that each frame of a video shows; ValueError for a video that is empty or longer than the event."""
-    if frames < 1 or not 0 < seconds <= SECONDS:
-        raise ValueError(f"a video has at least 1 frame and (0, {SECONDS}] seconds, not {frames} and {seconds}")
+def frame_seconds(frames: int, seconds: float = SECONDS, longest: float = SECONDS) -> Float[np.ndarray, " F"]:
+    """The time that each frame of a video shows; ValueError for a video that is empty or too long."""
+    if frames < 1 or not 0 < seconds <= longest:
+        raise ValueError(f"a video has at least 1 frame and (0, {longest}] seconds, not {frames} and {seconds}")
     return (np.arange(frames) + 0.5) * seconds / frames
 
 

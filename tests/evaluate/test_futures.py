@@ -1,208 +1,222 @@
-"""Samples of futures are compared with all that can happen: by hand, and with the built-in world."""
+"""Predicted frames of held-out clips are measured beside guesses, by samplers that know what can come and by models."""
+
+import itertools
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from media_runs import SMALL, media_config, parts_of
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from scripted_networks import Brightness, Difference, saved
 
-from mmssl import savanna
 from mmssl.augment import normalise, to_unit
-from mmssl.evaluate.completion import Completed
-from mmssl.evaluate.futures import expected_coverage, future_results, matched, psnr, scored
+from mmssl.evaluate import futures as module
+from mmssl.evaluate.completion import Completed, completed
+from mmssl.evaluate.frames import quality
+from mmssl.evaluate.futures import future_results, nearest_seen
+from mmssl.evaluate.judges import hash_of_weights
+from mmssl.evaluate.media import is_baseline
 from mmssl.random import hashed
+from mmssl.savanna import digits
 
-# Two futures that differ in their first pixel only, by 2: squared distance 4, so a sample is near below 0.8.
-TWO = torch.tensor([[0.0, 3.0, 5.0], [2.0, 3.0, 5.0]])
-
-
-def drawn(futures: torch.Tensor, probability: torch.Tensor, count: int, seed: int = 0) -> torch.Tensor:
-    """Samples of the true distribution."""
-    generator = torch.Generator().manual_seed(seed)
-    return futures[torch.multinomial(probability, count, replacement=True, generator=generator)]
+SEEN, COUNT = 2, 16
 
 
-def apart(count: int) -> torch.Tensor:
-    """Different futures of 30 pixels."""
-    return torch.rand(count, 30, generator=torch.Generator().manual_seed(count))
-
-
-def test_a_sample_shows_the_future_that_it_is_near_to():
-    # squared distances 0, 0, 0.64, 0.81 (too far), 0.25 on the far side
-    first = torch.tensor([0.0, 2.0, 2.8, 2.9, -0.5])
-    samples = torch.stack([first, torch.full((5,), 3.0), torch.full((5,), 5.0)], 1)
-    assert matched(samples, TWO).tolist() == [0, 1, 1, -1, 0]
-
-
-def test_the_mean_of_two_futures_shows_neither():
-    assert matched(TWO.mean(0, keepdim=True), TWO).tolist() == [-1]
-    many = apart(4)
-    assert matched((many[:1] + many[1:2]) / 2, many).tolist() == [-1]
-    assert matched(many.mean(0, keepdim=True), many).tolist() == [-1]
-
-
-def test_only_pixels_in_which_futures_differ_count():
-    spoilt = TWO + torch.tensor([0.0, 100.0, -70.0])
-    assert matched(spoilt, TWO).tolist() == [0, 1]
-    assert matched(TWO + torch.tensor([1.0, 0.0, 0.0]), TWO).tolist() == [-1, -1]
-
-
-def test_how_near_is_measured_by_the_nearest_other_future_of_each():
-    # 0 and 1 are 1 apart, 2 is 9 from 1: within 0.2 of 1 around the first two, of 81 around the third
-    futures = torch.tensor([[0.0], [1.0], [10.0]])
-    assert matched(torch.tensor([[0.44], [0.5], [1.46], [6.5], [5.9]]), futures).tolist() == [0, -1, -1, 2, -1]
-
-
-def test_what_is_nearer_to_a_given_mean_shows_no_future():
-    # three times in four the second one comes: the mean lies a quarter of the way from it
-    mean = torch.tensor([1.5, 3.0, 5.0])
-    samples = torch.stack([torch.tensor([1.5, 1.7, 1.8, 0.0]), torch.full((4,), 3.0), torch.full((4,), 5.0)], 1)
-    assert matched(samples, TWO).tolist() == [1, 1, 1, 0]
-    assert matched(samples, TWO, mean).tolist() == [-1, -1, 1, 0]
-
-
-def test_coverage_precision_and_total_variation_of_a_worked_example():
-    futures, probability = torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([0.5, 0.25, 0.25])
-    found = scored(torch.tensor([[0.0], [0.1], [10.0], [5.0]]), futures, probability)
-    # shown: the first twice, the second once, none once; |0.25 - 0| + |0.5 - 0.5| + |0.25 - 0.25| + |0 - 0.25|, halved
-    assert found.coverage == pytest.approx(2 / 3)
-    assert found.precision == pytest.approx(3 / 4)
-    assert found.total_variation == pytest.approx(0.25)
-
-
-def test_a_sampler_that_is_perfect_covers_all_with_a_small_total_variation():
-    futures, probability = apart(5), torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05])
-    found = scored(drawn(futures, probability, 5000), futures, probability)
-    assert (found.coverage, found.precision) == (1.0, 1.0)
-    assert found.total_variation < 0.02
-    # the control: all futures, but as often as each other
-    equal = scored(drawn(futures, torch.full((5,), 0.2), 5000), futures, probability)
-    assert equal.total_variation == pytest.approx(0.3, abs=0.02)
-
-
-def test_a_model_without_a_latent_variable_covers_at_most_one_future():
-    futures, probability = apart(4), torch.tensor([0.4, 0.3, 0.2, 0.1])
-    one = scored(futures[:1].expand(16, -1), futures, probability)
-    assert (one.coverage, one.precision) == (0.25, 1.0)
-    assert one.total_variation == pytest.approx(0.6)
-    mean = scored((probability @ futures).expand(16, -1), futures, probability)
-    assert (mean.coverage, mean.precision, mean.total_variation) == (0.0, 0.0, pytest.approx(1.0))
-
-
-def test_expected_coverage_of_a_worked_example():
-    # two equal futures, two draws: both are drawn half of the time
-    assert expected_coverage(torch.tensor([0.5, 0.5]), 2) == pytest.approx(0.75)
-    assert expected_coverage(torch.tensor([0.9, 0.1]), 1) == pytest.approx(0.5)
-    assert expected_coverage(torch.tensor([1.0]), 1) == 1.0
-
-
-def test_draws_from_the_truth_reach_the_expected_coverage():
-    futures, probability = apart(6), torch.tensor([0.5, 0.3, 0.1, 0.05, 0.03, 0.02])
-    found = [scored(drawn(futures, probability, 16, seed), futures, probability).coverage for seed in range(300)]
-    error = np.std(found) / len(found) ** 0.5
-    assert np.mean(found) == pytest.approx(expected_coverage(probability, 16), abs=4 * error)
-    assert error < 0.01
-
-
-def test_psnr_by_hand_and_by_torchmetrics():
-    truth = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert psnr(torch.zeros(3), torch.full((3,), 0.1)) == pytest.approx(20.0)
-    assert psnr(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0])) == pytest.approx(3.0103, abs=1e-4)
-    assert psnr(truth, truth) == pytest.approx(100.0)  # where the error is below 1e-10
-    noisy = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
-    assert psnr(noisy, truth) == pytest.approx(float(peak_signal_noise_ratio(noisy, truth, data_range=1.0)), abs=1e-4)
+def config_of(folder, *overrides):
+    """Clips of digits of 2 seconds, of which the first half is seen."""
+    return media_config(
+        folder, "video_prediction", "data.source=digits", "video.frames=4", "data.samples=40",
+        f"evaluate.documents={COUNT}", *overrides,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """A task of clips of 2 seconds, of which a quarter second is seen, so that several things can happen."""
-    config = media_config(
-        tmp_path_factory.mktemp("futures"), "video_prediction", "video.frames=8", "method.seen_frames=2",
-        "data.samples=24", "evaluate.documents=16",
-    )  # fmt: skip
+    """A task with an untrained model with a latent variable."""
+    config = config_of(tmp_path_factory.mktemp("futures"))
     _, data, inputs, objective = parts_of(config)
     return config, data, inputs, objective
 
 
-def oracle(config, sampler):
-    """Instead of `completed`: whatever `sampler(futures, count)` says of each clip."""
+@cache
+def known(seed, index):
+    """The futures of a held-out clip."""
+    return digits.futures(hashed(seed, "heldout"), index, 16, 4, SEEN, 2.0)
 
-    def completed(part, batch, *, samples):
+
+def oracle(config, sampler):
+    """Instead of `completed`: whatever `sampler(futures, index, number of the sample)` says of each clip."""
+
+    def completed(part, batch, *, samples, first=0):
         whole = batch.views["video"][0]
+        is_hidden = torch.zeros_like(whole, dtype=torch.bool)
+        is_hidden[:, SEEN:] = True
         found = []
-        for _ in range(max(1, samples)):
+        for number in range(first, first + max(1, samples)):
             found.append(whole.clone())
-        for row, index in enumerate(batch.draw.index.tolist()):
-            seed = hashed(config.seed, "heldout")
-            known = savanna.futures(seed, index, config.video.size, config.video.frames, 2, config.data.seconds)
-            for number, guess in enumerate(sampler(known, len(found), index)):
-                found[number][row, 2:] = normalise(to_unit(torch.from_numpy(guess)))
-        return {"video": Completed(None, whole, whole, torch.zeros_like(whole, dtype=torch.bool), found)}
+            for row, index in enumerate(batch.draw.index.tolist()):
+                guess = sampler(known(config.seed, index), index, number)
+                found[-1][row, SEEN:] = normalise(to_unit(torch.from_numpy(guess)))
+        return {"video": Completed(None, whole, whole, is_hidden, found)}
 
     return completed
 
 
-def from_the_truth(known, count, index):
-    choice = np.random.default_rng(index).choice(len(known.video), count, p=known.probability)
+def from_the_truth(known, index, number):
+    choice = np.random.default_rng([index, number]).choice(len(known.video), p=known.probability)
     return known.video[choice]
 
 
-def the_mean(known, count, index):
-    mean = np.tensordot(known.probability, known.video.astype(float), 1)
-    return np.repeat(np.rint(mean).astype(np.uint8)[None], count, 0)
+def the_mean(known, index, number):
+    return np.rint(np.tensordot(known.probability, known.video.astype(float), 1)).astype(np.uint8)
 
 
-def results_of(clips, monkeypatch, sampler):
+def the_likeliest(known, index, number):
+    return known.video[known.probability.argmax()]
+
+
+def results_of(clips, monkeypatch, sampler, **changes):
     config, data, inputs, objective = clips
+    config = config.model_copy(update={"evaluate": config.evaluate.model_copy(update=changes)})
     monkeypatch.setattr("mmssl.evaluate.futures.completed", oracle(config, sampler))
     return future_results(objective, inputs, config, data.heldout)
 
 
-def test_samples_of_the_truth_score_as_the_truth_on_held_out_clips_of_the_world(clips, monkeypatch):
+def test_samples_of_the_truth_score_as_the_truth(clips, monkeypatch):
     found = results_of(clips, monkeypatch, from_the_truth)
-    assert found["uncertainty.precision"] == 1.0
-    assert found["uncertainty.coverage"] == pytest.approx(found["uncertainty.coverage_of_the_truth"], abs=0.1)
-    assert found["uncertainty.total_variation"] < 0.35  # 16 samples are few
-    assert found["uncertainty.futures"] >= 2
-    assert found["video.best_of.16.psnr"] > 60  # the truth is mostly among 16
+    assert found["video.best_of.20.psnr"] == 100.0  # the truth is among 20
+    assert found["video.best_of.20.ssim"] == pytest.approx(1.0)
+    assert found["video.diversity"] == pytest.approx(found["video.diversity.of_the_truth"], rel=0.1)
+    assert found["video.energy_score"] == pytest.approx(found["video.energy_score.of_the_truth"], abs=0.01)
+    assert found["video.mean_of_samples.psnr"] == pytest.approx(found["video.mean_of_futures.psnr"], abs=1.0)
 
 
-def test_the_mean_of_all_futures_has_a_higher_psnr_than_a_sample_but_shows_no_future(clips, monkeypatch):
-    mean = results_of(clips, monkeypatch, the_mean)
-    truth = results_of(clips, monkeypatch, from_the_truth)
-    assert mean["uncertainty.coverage"] < 0.2 < truth["uncertainty.coverage"]
-    assert mean["uncertainty.precision"] < 0.3
-    assert mean["uncertainty.total_variation"] > truth["uncertainty.total_variation"] + 0.3
-    assert mean["video.best_of.16.psnr"] == pytest.approx(mean["video.psnr"])  # it has one guess only
-    assert truth["video.best_of.16.psnr"] > mean["video.best_of.16.psnr"]
+def test_the_mean_has_the_best_psnr_and_the_truth_the_best_energy_score(clips, monkeypatch):
+    truth, mean, likeliest = (
+        results_of(clips, monkeypatch, each) for each in (from_the_truth, the_mean, the_likeliest)
+    )
+    assert mean["video.psnr"] == pytest.approx(mean["video.mean_of_futures.psnr"], abs=0.05)
+    assert mean["video.best_of.20.psnr"] == pytest.approx(mean["video.psnr"])  # it has one guess only
+    assert mean["video.diversity"] == pytest.approx(0.0, abs=1e-6)
+    assert truth["video.energy_score"] < min(mean["video.energy_score"], likeliest["video.energy_score"])
+    assert truth["video.crps"] < likeliest["video.crps"]
+    assert truth["video.frechet"] >= 0
+    assert truth["video.best_of.1.psnr"] < truth["video.best_of.5.psnr"] <= truth["video.best_of.20.psnr"]
 
 
-def test_copying_the_last_frame_is_measured_beside_the_model(clips):
+def test_every_figure_is_that_of_the_clips_one_by_one(clips):
+    """PSNR and SSIM of the untrained model's own predictions, per frame and together."""
     config, data, inputs, objective = clips
     found = future_results(objective, inputs, config, data.heldout)
-    count = data.heldout.size
-    pixels = torch.stack([data.heldout(np.array([row]))["video"][0][0] for row in range(count)]).double() / 255
-    expected = []
-    for clip in pixels:
-        error = np.mean([float((clip[1] - clip[frame]).square().mean()) for frame in range(2, 8)])
-        expected.append(-10 * np.log10(error))
-    assert found["video.copy_last.psnr"] == pytest.approx(np.mean(expected), rel=1e-4)
-    assert found["video.best_of.16.psnr"] >= found["video.psnr"] - 0.5
-    assert found["video.copy_last.psnr"] > found["video.psnr"]  # the model has not learnt yet
+    psnr, last, best = [], [], []
+    for batch in module.heldout_batches(data.heldout, config.seed, COUNT, torch.device("cpu"), 1):
+        given = inputs(batch)
+        truth = batch.views["video"][0][0].float() / 255
+        likely = bytes_of(completed(objective, given, samples=0)["video"].samples[0][0])
+        drawn = [bytes_of(one[0]) for one in completed(objective, given, samples=5)["video"].samples]
+        psnr.append(quality(likely[None, SEEN:], truth[SEEN:]))
+        last.append(quality(truth[SEEN - 1].expand_as(truth[SEEN:])[None], truth[SEEN:]))
+        best.append(max(float(quality(one[None, SEEN:], truth[SEEN:]).psnr) for one in drawn))
+    for key, parts in (("video", psnr), ("video.copy_last", last)):
+        assert found[f"{key}.psnr"] == pytest.approx(np.mean([float(one.psnr) for one in parts]), abs=1e-4)
+        assert found[f"{key}.ssim"] == pytest.approx(np.mean([float(one.ssim) for one in parts]), abs=1e-4)
+        for name in ("psnr_per_frame", "ssim_per_frame"):
+            expected = torch.cat([getattr(one, name) for one in parts]).mean(0)
+            assert found[f"{key}.{name}"] == pytest.approx(expected.tolist(), abs=1e-4)
+    assert found["video.best_of.5.psnr"] == pytest.approx(np.mean(best), abs=1e-4)
     assert found == future_results(objective, inputs, config, data.heldout)
 
 
-def test_futures_are_compared_where_the_held_out_clips_are_the_worlds(clips):
+def bytes_of(clip: torch.Tensor) -> torch.Tensor:
+    """A clip in the encoder's units as pixels of 8 bits in [0, 1]."""
+    return ((clip * 0.25 + 0.5) * 255).round().clamp(0, 255) / 255
+
+
+def test_neither_the_portions_nor_the_clips_at_once_change_anything(clips, monkeypatch):
     config, data, inputs, objective = clips
+    whole = future_results(objective, inputs, config, data.heldout)
+    monkeypatch.setattr(module, "PORTION", 3)
+    monkeypatch.setattr(module, "KEPT_BYTES", 20 * 3 * 4 * 16 * 16 * 2)  # two clips at a time
+    parts = future_results(objective, inputs, config, data.heldout)
+    for key, value in whole.items():
+        if key != "video.protocol":
+            assert parts[key] == pytest.approx(value, abs=2e-3), key
+
+
+def test_the_protocol_stands_beside_the_figures(clips):
+    config, data, inputs, objective = clips
+    found = future_results(objective, inputs, config, data.heldout)["video.protocol"]
+    expected = {"clips": COUNT, "frames": 4, "seen_frames": SEEN, "size": 16, "seconds": 2.0, "seed": config.seed}
+    assert {key: found[key] for key in expected} == expected
+    assert found["samples"] == config.evaluate.futures == 20
+    assert found["encoder"] == hash_of_weights(objective.encoder)
+    assert "prior" in found["sampler"]
+
+
+def test_best_of_is_of_as_many_samples_as_are_drawn(clips, monkeypatch):
+    for count, expected in ((3, {1, 3}), (20, {1, 5, 20})):
+        found = results_of(clips, monkeypatch, from_the_truth, futures=count)
+        assert {int(key.split(".")[2]) for key in found if key.startswith("video.best_of")} == expected
+    # of one sample nothing is known of the distance of two: no score
+    one = results_of(clips, monkeypatch, from_the_truth, futures=1)
+    assert not {"video.energy_score", "video.crps", "video.diversity"} & one.keys()
+
+
+def test_a_model_with_one_answer_is_a_distribution_without_spread(clips, tmp_path):
+    config = config_of(tmp_path, f"method={{name: frame_prediction, seen_frames: 2, {SMALL}}}")
+    _, data, inputs, objective = parts_of(config)
+    found = future_results(objective, inputs, config, data.heldout)
+    assert found["video.diversity"] == 0.0
+    assert found["video.best_of.1.psnr"] == found["video.best_of.20.psnr"] == found["video.psnr"]
+    assert found["video.protocol"]["samples"] == 1
+
+
+def test_the_nearest_seen_frame_is_the_last_before_a_future_and_the_first_after_a_past():
+    whole = torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2)
+    hidden = torch.tensor([False, False, True, True, True])
+    assert nearest_seen(whole, hidden)[:, 0, 0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert nearest_seen(whole, hidden.flip(0))[:, 0, 0, 0].tolist() == [3.0, 3.0, 3.0]
+    between = torch.tensor([False, True, True, True, False])
+    assert nearest_seen(whole, between)[:, 0, 0, 0].tolist() == [0.0, 0.0, 4.0]
+
+
+def test_only_a_world_knows_the_mean_of_all_futures(clips):
+    config, data, inputs, objective = clips
+    of_world = {"video.mean_of_futures.psnr", "video.energy_score.of_the_truth", "video.diversity.of_the_truth"}
+    assert of_world <= future_results(objective, inputs, config, data.heldout).keys()
     for section in ({"source": "elsewhere"}, {"heldout": "elsewhere"}):
         other = config.model_copy(update={"data": config.data.model_copy(update=section)})
         found = future_results(objective, inputs, other, data.heldout)
-        assert {key.split(".")[0] for key in found} == {"video"}
+        assert not of_world & found.keys()
+        assert "video.mean_of_samples.psnr" in found
 
 
-def test_a_method_that_continues_no_clip_has_no_futures(clips, tmp_path):
+def test_a_method_that_continues_no_clip_has_no_figures(clips, tmp_path):
     config, data, inputs, objective = clips
-    masked = media_config(tmp_path, "video_prediction", f"method={{name: vjepa, {SMALL}}}")
+    masked = config_of(tmp_path, f"method={{name: vjepa, {SMALL}}}")
     assert future_results(objective, inputs, masked, data.heldout) == {}
     sounds = media_config(tmp_path, "audio_pretraining")
     assert future_results(parts_of(sounds)[3], inputs, config, data.heldout) == {}
+
+
+def test_guesses_without_a_model_and_facts_of_the_data_have_no_random_weights(clips):
+    config, data, inputs, objective = clips
+    kept = {key for key in future_results(objective, inputs, config, data.heldout) if is_baseline(key)}
+    assert {"video.psnr", "video.frechet", "video.mean_of_samples.ssim_per_frame", "video.best_of.5.psnr"} <= kept
+    names = ("copy_last", "mean_of_futures", "of_the_truth", "protocol")
+    assert not [key for key, name in itertools.product(kept, names) if name in key]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_with_the_users_networks_lpips_and_fvd_are_measured_and_not_without(clips, tmp_path):
+    config, data, inputs, objective = clips
+    networks = {"lpips": Difference(), "fvd": Brightness()}
+    weights = {f"{name}_weights": saved(network, tmp_path / name) for name, network in networks.items()}
+    with_networks = config.model_copy(update={"evaluate": config.evaluate.model_copy(update=weights)})
+    found = future_results(objective, inputs, with_networks, data.heldout)
+    plain = future_results(objective, inputs, config, data.heldout)
+    added = {"video.lpips", "video.lpips_per_frame", "video.fvd"}
+    assert found.keys() - plain.keys() == added
+    assert len(found["video.lpips_per_frame"]) == 2
+    assert found["video.lpips"] == pytest.approx(np.mean(found["video.lpips_per_frame"]))
+    assert found["video.protocol"]["files"].keys() == {"lpips", "fvd"}

@@ -8,9 +8,10 @@ from torch import nn
 
 from mmssl.augment import normalise, to_unit
 from mmssl.evaluate.completion import cut_of
-from mmssl.evaluate.futures import matched
+from mmssl.evaluate.coverage import matched
 from mmssl.evaluate.media import evaluate_media
-from mmssl.evaluate.uncertainty import HALF, projected, uncertainty_results
+from mmssl.evaluate.uncertainty import projected, uncertainty_results
+from mmssl.evaluate.worlds import HALF
 from mmssl.objectives import Objective
 from mmssl.random import Draw, hashed
 from mmssl.savanna.encounters import completions
@@ -229,4 +230,4 @@ def test_only_a_model_that_completes_pictures_of_encounters_is_measured(world, t
     odd = config_of(tmp_path, "image.size=24")
     _, data, inputs, objective = parts_of(odd)
     assert uncertainty_results(objective, inputs, odd, data.heldout) == {}
-    assert "note: no uncertainty: 3 columns of patches; expected an even number" in capsys.readouterr().err
+    assert "note: no uncertainty: 3 x 3 patches; expected an even number of columns" in capsys.readouterr().err

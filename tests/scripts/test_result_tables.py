@@ -1,6 +1,7 @@
 """The tables of README.md and docs/ are those of METHODS and of the recorded figures."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from mmssl.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "scripts"))  # where the script finds what it imports
 
 
 def script():

@@ -21,7 +21,7 @@ BASE = {  # the keys of evaluation.json that hold for all of them
     "random_init.probe.accuracy", "samples_seen", "seconds",
 }  # fmt: skip
 FUTURES = {
-    "video.psnr", "video.best_of.16.psnr", "video.copy_last.psnr", "uncertainty.coverage", "uncertainty.precision",
+    "video.psnr", "video.best_of.20.psnr", "video.copy_last.psnr", "uncertainty.coverage", "uncertainty.precision",
     "uncertainty.total_variation", "energy.ladder.time_reversed",
 }  # fmt: skip
 STOCK = {"image_pretraining": "ViTMAEModel", "audio_pretraining": "ViTModel", "video_prediction": "VivitModel"}

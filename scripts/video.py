@@ -1,0 +1,89 @@
+"""Train methods that predict videos on clips whose futures are known and on real ones, and measure what they predict.
+
+usage: python scripts/video.py OUT [--steps 2000] [--at-once 2] [--only ROW ...] [--clips FOLDER --test FOLDER]
+
+Each row is trained on `savanna` and on `digits`, and with --clips on a folder of videos (sub-folders are labels, for
+the probe), tested on another; a run is named ROW-SOURCE, and --only takes both. All have the same small encoder, the
+same clips of 2 seconds without augmentation, half of them seen, one thread each. Writes docs/results/video.json and
+video_SOURCE.png; `python scripts/tables.py write` makes the tables. A run that was stopped goes on, a finished one is
+left as it is; rows whose method is not there are left out.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from draw_video import draw
+from side_by_side import finished, in_turn, parser_of, run_and_collect
+from tables import RESULTS
+from video_columns import SOURCES
+
+from mmssl.methods import METHODS
+
+COMMON = [
+    "data.seconds=2.0", "video.size=32", "video.frames=8", "encoder.patch=8", "encoder.frames=4", "encoder.layers=2",
+    "encoder.width=96", "encoder.intermediate=384", "train.seconds=0", "train.learning_rate=2e-3",
+    "train.batch_size=32", "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000",
+    "evaluate.futures=100", "evaluate.documents=1000",
+]  # fmt: skip
+WORLD = ["data.samples=12000", "data.heldout=0.05"]
+SEEN = ["method.seen_frames=4"]
+PREDICTOR = ["method.predictor_width=96"]  # as wide as the encoder
+SMALL_STEPS = ["encoder.frames=2"]  # four times: masks need several
+LATENT = ["method.latent_width=8", "method.latent_layers=1"]
+ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
+    "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
+    "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *LATENT]),
+    "frame_prediction_gan": ("frame_prediction_gan", SEEN),
+    "video_diffusion": ("video_diffusion", SEEN),
+    "videomae": ("videomae", [*PREDICTOR, *SMALL_STEPS]),
+    "vjepa": ("vjepa", [*PREDICTOR, *SMALL_STEPS]),
+    "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *SMALL_STEPS, *LATENT]),
+}
+PRETRAINED: dict[str, str] = {}  # the row whose run a row begins from
+
+
+def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:
+    """Of `mmssl pretrain`."""
+    method, options = ROWS[row]
+    other = PRETRAINED.get(row)
+    data = [f"data.source={source}", *WORLD]
+    if source == "clips":
+        data = [f"{part}.source={asked.clips}" for part in ("data", "evaluate")]
+        data += [f"{part}.heldout={asked.test}" for part in ("data", "evaluate")]
+    pretrained = [f"method.pretrained={asked.out / f'{other}-{source}'}"] if other else []
+    return [
+        f"configs/video_prediction_{method}_folder.yaml", *COMMON, *data, f"train.steps={asked.steps}",
+        f"data.cache={(asked.out / 'cache').absolute()}", *options, *pretrained,
+    ]  # fmt: skip
+
+
+def wanted_of(asked: argparse.Namespace, rows: list[str]) -> dict[str, list[str]]:
+    """The runs that are asked for, by a row or by a name of their own, with their arguments."""
+    sources = [source for source in SOURCES if source != "clips" or asked.clips is not None]
+    there = [row for row in rows if ROWS[row][0] in METHODS]
+    return {
+        name: arguments(row, source, asked)
+        for source in sources for row in there
+        if {row, name := f"{row}-{source}"} & {*asked.only}
+    }  # fmt: skip
+
+
+def main() -> None:
+    """All runs; what begins from another one comes last."""
+    parser = parser_of(__doc__, ROWS)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--test", type=Path)
+    asked = parser.parse_args()
+    if (asked.clips is None) != (asked.test is None):
+        parser.error("--clips FOLDER and --test FOLDER go together")
+    for part in in_turn(ROWS, PRETRAINED):
+        run_and_collect("video", asked.out, wanted_of(asked, part), asked.at_once)
+    drawn = [str(path) for source in SOURCES if (path := draw(asked.out, source)) is not None]
+    written = [str(RESULTS / "video.json"), *drawn]
+    print(json.dumps({"runs": len(finished(asked.out)), "written": written}))
+
+
+if __name__ == "__main__":
+    main()

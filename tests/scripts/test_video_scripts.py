@@ -1,0 +1,78 @@
+"""The scripts of the tables of videos collect what tiny runs measured, and draw it."""
+
+import importlib
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from media_runs import media_text
+from PIL import Image
+from running import call
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """The scripts by their names, as Python finds them when one is run."""
+    sys.path.insert(0, str(SCRIPTS))
+    yield {name: importlib.import_module(name) for name in ("tables", "video", "draw_video", "video_columns")}
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A folder with a finished run on digits."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "tiny.yaml").write_text(media_text("video_prediction"))
+    run = f"run={folder / 'frame_prediction_latent-digits'}"
+    assert call("pretrain", folder / "tiny.yaml", run, "data.source=digits", "evaluate.futures=5") == 0
+    return folder
+
+
+def asked_for(*only: str, clips: Path | None = None) -> Namespace:
+    return Namespace(out=Path("out"), steps=7, only=only, clips=clips, test=clips and clips / "test")
+
+
+def test_a_run_is_collected_with_its_protocol_and_stands_in_both_tables(scripts, out, tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts["tables"], "RESULTS", tmp_path)
+    name = "frame_prediction_latent-digits"
+    scripts["tables"].collect("video", [f"{name}={out / name}"])
+    found = json.loads((tmp_path / "video.json").read_text())[name]
+    assert found["video.protocol"]["samples"] == 5
+    assert len(found["video.psnr_per_frame"]) == 2
+    tables = scripts["tables"].tables()
+    for mark in ("video_digits", "frames_digits"):
+        assert tables[mark].splitlines()[2].startswith("| `frame_prediction_latent` | ")
+        assert len(tables[mark].splitlines()) == 3
+    assert "best of 5 |" in tables["frames_digits"]
+    assert "best of 100" not in tables["frames_digits"]
+    assert len(tables["video_savanna"].splitlines()) == 2  # no row yet
+
+
+def test_a_row_of_the_picture_is_drawn_for_each_run_of_a_source(scripts, out, tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts["draw_video"], "RESULTS", tmp_path)
+    assert scripts["draw_video"].draw(out, "savanna") is None
+    path = scripts["draw_video"].draw(out, "digits")
+    assert path == tmp_path / "video_digits.png"
+    with Image.open(path) as image:
+        assert image.size[0] > 10 * image.size[1] / 2  # 14 pictures beside each other
+
+
+def test_a_row_is_run_on_each_source_or_on_one(scripts):
+    wanted = scripts["video"].wanted_of
+    rows = [*scripts["video"].ROWS]
+    assert [*wanted(asked_for("vjepa"), rows)] == ["vjepa-savanna", "vjepa-digits"]
+    assert [*wanted(asked_for("vjepa", clips=Path("real")), rows)] == ["vjepa-savanna", "vjepa-digits", "vjepa-clips"]
+    assert [*wanted(asked_for("frame_prediction-digits"), rows)] == ["frame_prediction-digits"]
+    words = wanted(asked_for("vjepa", clips=Path("real")), rows)["vjepa-clips"]
+    assert {"data.source=real", "evaluate.source=real", "data.heldout=real/test", "train.steps=7"} <= {*words}
+    assert "data.source=digits" in wanted(asked_for("vjepa-digits"), rows)["vjepa-digits"]
+
+
+def test_a_row_whose_method_is_not_there_is_left_out(scripts, monkeypatch):
+    monkeypatch.setattr(scripts["video"], "METHODS", {"vjepa": None})
+    rows = [*scripts["video"].ROWS]
+    assert [*scripts["video"].wanted_of(asked_for(*rows), rows)] == ["vjepa-savanna", "vjepa-digits"]
