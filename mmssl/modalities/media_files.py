@@ -16,6 +16,7 @@ import numpy as np
 from mmssl.errors import DataError
 from mmssl.modalities.audio import probe_audio
 from mmssl.modalities.bad_sample import BadSample, Report
+from mmssl.modalities.region import Media, Region, size_of
 from mmssl.modalities.video import Clip, probe_video
 from mmssl.random import hashed
 from mmssl.sources import first_folder, identity
@@ -30,7 +31,7 @@ ROUNDING_SECONDS = 1e-3  # a window may be shorter by so much and still be whole
 class MediaFile(NamedTuple):
     """A file, its path below the source, its first sub-folder, what is read of it, and the sound that belongs to it.
 
-    Of a picture in an archive or a table `path` is only a name (`archive.tar:member`, `table.parquet:row`).
+    Of what lies in an archive or a table `path` is only a name (`archive.tar:member`, `table.parquet:row`).
     """
 
     path: Path
@@ -53,6 +54,10 @@ class MediaFile(NamedTuple):
             *identity(self.on_disk()),
         ]
 
+    def media(self, cache: Path) -> Media:
+        """What a decoder opens."""
+        return Region(cache / self.stored, self.offset, self.size) if self.stored else self.path
+
     def on_disk(self) -> list[Path]:
         """The files that hold it and its sound, but not one below the cache, whose name says what it was made of."""
         own = Path(self.stored) if self.stored else self.path
@@ -72,6 +77,25 @@ class Sample(NamedTuple):
     stored: str = ""  # as of MediaFile
     offset: int = 0
     size: int = 0
+    held_seconds: float = 0.0  # at its end, in which the last frame of a video is shown on
+
+    def media(self) -> Media:
+        """What a decoder of pictures and videos opens."""
+        return Region(Path(self.stored), self.offset, self.size) if self.stored else Path(self.path)
+
+    def sound_media(self) -> Media:
+        """What a decoder of sounds opens."""
+        return self.media() if self.sound == self.path else Path(self.sound)
+
+
+class Cutting(NamedTuple):
+    """How files are cut into windows of time."""
+
+    seconds: float
+    with_sound: bool
+    short_videos: str = "hold"  # or "skip", as data.short_videos
+    clips_per_file: int = 0
+    seed: int = 0
 
 
 def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
@@ -174,19 +198,31 @@ def split_files(files: list[MediaFile], ratio: float, seed: int) -> tuple[list[M
     return [file for file, out in zip(files, is_heldout) if not out], [f for f, out in zip(files, is_heldout) if out]
 
 
-def windows(length: float, seconds: float) -> list[float]:
-    """Where the consecutive windows of a length begin: one at least, and the last at least half full."""
+def windows(length: float, seconds: float) -> int:
+    """How many consecutive windows a length has: one at least, and the last at least half full."""
     count = int((length + ROUNDING_SECONDS) // seconds)
     count += length - count * seconds >= seconds / 2 - ROUNDING_SECONDS
-    return [number * seconds for number in range(max(1, count))]
+    return max(1, count)
 
 
-def samples_of(file: MediaFile, seconds: float, *, with_sound: bool) -> tuple[list[Sample], list[dict]]:
+def starts(count: int, relative: str, cutting: Cutting) -> list[float]:
+    """Where the windows that are read of so many begin, in seconds: all, or one of each of `clips_per_file` equal parts
+    of them, which the seed and the path decide.
+    """
+    most = cutting.clips_per_file
+    if not 0 < most < count:
+        return [number * cutting.seconds for number in range(count)]
+    edges = [part * count // most for part in range(most + 1)]
+    drawn = (hashed(cutting.seed, "clip", relative, part) for part in range(most))
+    return [(low + draw % (high - low)) * cutting.seconds for low, high, draw in zip(edges, edges[1:], drawn)]
+
+
+def samples_of(file: MediaFile, cutting: Cutting, cache: Path) -> tuple[list[Sample], list[dict]]:
     """The samples of a file, and what cannot be read of it or of its sound."""
     bad: list[dict] = []
-    path, sound = str(file.path), str(file.sound or "")
+    path, sound, media = str(file.path), str(file.sound or ""), file.media(cache)
     paired_seconds = 0.0
-    if sound and with_sound:
+    if sound and cutting.with_sound:
         try:
             paired_seconds = probe_audio(Path(sound))
         except BadSample as error:
@@ -196,9 +232,10 @@ def samples_of(file: MediaFile, seconds: float, *, with_sound: bool) -> tuple[li
             place = (file.stored, file.offset, file.size)
             return [Sample(path, "image", file.label, 0.0, sound if paired_seconds else "", 0.0, *place)], bad
         if file.kind == "audio":
-            starts = windows(probe_audio(file.path), seconds)
-            return [Sample(path, "audio", file.label, start, path, start) for start in starts], bad
-        clip = probe_video(file.path)
+            count = windows(probe_audio(media), cutting.seconds)
+            found = starts(count, file.relative, cutting)
+            return [Sample(path, "audio", file.label, start, path, start) for start in found], bad
+        clip = probe_video(media)
     except BadSample as error:
         return [], [*bad, {"path": path, "reason": str(error)}]
     if file.is_paired:
@@ -207,21 +244,41 @@ def samples_of(file: MediaFile, seconds: float, *, with_sound: bool) -> tuple[li
         )
     else:
         sound = path
-    return list(video_samples(file, clip, sound, seconds, with_sound=with_sound)), bad
+    samples = list(video_samples(file, clip, sound, cutting))
+    if not samples:
+        reason = f"{clip.video_seconds:.3g} s, shorter than data.seconds ({cutting.seconds:g})"
+        bad.append({"path": path, "reason": reason, "skipped": True})
+    return samples, bad
 
 
-def video_samples(file: MediaFile, clip: Clip, sound: str, seconds: float, *, with_sound: bool) -> Iterator[Sample]:
-    """The windows of a video, each with the sound of the same time where there is some."""
-    for offset in windows(clip.video_seconds, seconds):
+def video_samples(file: MediaFile, clip: Clip, sound: str, cutting: Cutting) -> Iterator[Sample]:
+    """The windows of a video, each with the sound of the same time where there is some; what is shorter than a window
+    is filled up by its last frame or left out, as data.short_videos says.
+    """
+    path, seconds = str(file.path), cutting.seconds
+    if cutting.short_videos == "skip":
+        count = int((clip.video_seconds + ROUNDING_SECONDS) // seconds)
+    else:
+        count = windows(clip.video_seconds, seconds)
+    for offset in starts(count, file.relative, cutting):
         start = clip.video_start_seconds + offset
         begins, ends = clip.sound_start_seconds, clip.sound_start_seconds + clip.sound_seconds
-        is_heard = with_sound and clip.has_sound and begins < start + seconds and start < ends - ROUNDING_SECONDS
-        sound_start = start if sound == str(file.path) else offset
-        yield Sample(str(file.path), "video", file.label, start, sound if is_heard else "", sound_start)
+        is_heard = (
+            cutting.with_sound and clip.has_sound and begins < start + seconds and start < ends - ROUNDING_SECONDS
+        )
+        held = offset + seconds - clip.video_seconds
+        yield Sample(
+            path, "video", file.label, start, sound if is_heard else "", start if sound == path else offset,
+            file.stored, file.offset, file.size, held if held > ROUNDING_SECONDS else 0.0,
+        )  # fmt: skip
 
 
 def limit(source: str, bad: Sequence[dict], num_files: int, report: Report, *, left: int) -> None:
-    """DataError where more files are bad than max(16, 1 %), or no sample is left; then all are reported before."""
+    """DataError where more files are bad than max(16, 1 %), or no sample is left; then all are reported before. Videos
+    that are too short are not bad: the config says that they are left out.
+    """
+    is_left_out = [entry.get("skipped", False) and left > 0 for entry in bad]
+    bad = [entry for entry, out in zip(bad, is_left_out, strict=True) if not out]
     count, most = len({entry["path"] for entry in bad}), max(16, num_files // 100)
     if bad and (left == 0 or count > most):
         for entry in bad:
@@ -232,13 +289,11 @@ def limit(source: str, bad: Sequence[dict], num_files: int, report: Report, *, l
         )
 
 
-def write_samples(
-    files: list[MediaFile], path: Path, source: str, seconds: float, report: Report, *, with_sound: bool
-) -> None:
+def write_samples(files: list[MediaFile], path: Path, source: str, cutting: Cutting, report: Report) -> None:
     """Open every file once and write the samples to `path`, whole or not at all; DataError as `limit` says."""
 
     def opened(start: int) -> list[tuple[list[Sample], list[dict]]]:
-        return [samples_of(file, seconds, with_sound=with_sound) for file in files[start : start + PORTION]]
+        return [samples_of(file, cutting, path.parent) for file in files[start : start + PORTION]]
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         probed = [pair for pairs in pool.map(opened, range(0, len(files), PORTION)) for pair in pairs]
@@ -246,7 +301,7 @@ def write_samples(
     bad = [entry for _, entries in probed for entry in entries]
     limit(source, bad, len(files), report, left=len(samples))
     relative = {str(file.path): file.relative for file in files}
-    sizes = {str(file.path): file.size if file.stored else file.path.stat().st_size for file in files}
+    sizes = {str(file.path): size_of(file.media(path.parent)) for file in files}
     content = [[relative[each.path], sizes[each.path], each.start_seconds, bool(each.sound)] for each in samples]
     columns = {name: [getattr(sample, name) for sample in samples] for name in Sample._fields}
     note = {"source": source, "files": len(files), "bad": bad, "content": f"{hashed(json.dumps(content)):016x}"}
