@@ -54,14 +54,14 @@ def all_files(source: str, modalities: tuple[str, ...], config: DataConfig, cach
     containers = containers_in(source, kinds(modalities, paired=bool(config.paired)))
     if not containers:
         return found(source, modalities, config.paired)
-    seen = tuple(kind for kind in COLUMNS if kind in modalities)
+    seen = [kind for kind in COLUMNS if kind in modalities]
     if not seen or config.paired or ("audio" in modalities and "video" not in modalities):
         wanted = "pictures or videos with sounds (data.paired)" if config.paired else " and ".join(modalities)
         raise DataError(
             f"{source} holds tables or archives, read for pictures and videos alone; expected {wanted} as files"
         )
     archives = [each for each in containers if each.path is not None and each.path.suffix.lower() == ".tar"]
-    files = [file for each in archives for file in files_of_archive(each, seen, config.label_column)]
+    files = [file for each in archives for file in files_of_archive(each, tuple(seen), config.label_column)]
     if tables := [each for each in containers if each not in archives]:
         if len(seen) > 1:
             raise DataError(f"{source} holds tables, read for one modality; expected {' and '.join(seen)} as files")

@@ -97,10 +97,16 @@ def frames_at(media: Media, times: Sequence[Sequence[float]]) -> Iterator[tuple[
 
 
 def picture_of(frame: Any, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
-    """A frame, turned upright, as a square picture."""
+    """A frame, turned upright, as a square picture, cut around the centre; of what shrinks each pixel is a mean of the
+    area that it covers.
+    """
     if frame.is_corrupt:
         raise BadSample(f"a damaged frame at {frame.time:g} s")
     with damage():
-        image = frame.to_image()
         turn = round(frame.rotation / 90) * 90 % 360  # counter-clockwise
+        scale = size / min(frame.width, frame.height)
+        if scale < 1:  # at once with the change to red, green and blue: thrice as fast as all pixels, then fewer
+            sides = (round(scale * frame.width), round(scale * frame.height))
+            frame = frame.reformat(*sides, "rgb24", interpolation="AREA")
+        image = frame.to_image()
         return centre(image.transpose(UPRIGHT[turn]) if turn else image, size)
