@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 from mmssl.modalities.bad_sample import BadSample, damage
-from mmssl.modalities.region import Media, bytes_of
+from mmssl.modalities.region import Media, bytes_of, size_of
 
 DEMUXERS = "mov,matroska,avi,gif,ogg,mp3,wav,flac,aac"
 MAX_FRAME_PIXELS = 2**26
@@ -42,20 +42,32 @@ class Opened(NamedTuple):
 @contextmanager
 def opened(media: Media) -> Iterator[Opened]:
     """The file, closed at the end of the block; whatever fails in it is a BadSample."""
-    import av  # which only files of sound and video need
     from av.stream import Disposition
 
-    limits = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-    options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-    with damage(), bytes_of(media) as file, av.open(file, "r", container_options=limits, options=options) as container:
+    if size_of(media) == 0:
+        raise BadSample("no byte")
+    with damage(), bytes_of(media) as file, container_of(file) as container:
         pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
         video, sound = next(iter(pictures), None), next(iter(container.streams.audio), None)
         streams: list[Any] = [stream for stream in (video, sound) if stream is not None]
         for stream in streams:
             stream.thread_type = "NONE"  # the processes and threads above share the cores
-        if video is not None and video.width * video.height > MAX_FRAME_PIXELS:
-            raise BadSample(f"{video.width} x {video.height} pixels, more than {MAX_FRAME_PIXELS}")
+        if video is not None and not 0 < video.width * video.height <= MAX_FRAME_PIXELS:  # 0: FFmpeg found too many
+            raise BadSample(f"frames of {video.width} x {video.height} pixels, or of more than {MAX_FRAME_PIXELS}")
         yield Opened(container, video, sound, min((begin(stream) for stream in streams), default=0.0))
+
+
+def container_of(file: IO[bytes]) -> Any:
+    """The open file as FFmpeg sees it."""
+    import av  # which only files of sound and video need
+    from av.error import FFmpegError
+
+    limits = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
+    options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    try:
+        return av.open(file, "r", container_options=limits, options=options)
+    except FFmpegError as error:
+        raise BadSample(f"no sound or video of a known kind, or damaged ({error.strerror})") from error
 
 
 def begin(stream: Any) -> float:

@@ -199,7 +199,9 @@ def read_files(
     """(what the samples hold, which samples were taken), decoded now."""
     samples, values, taken = samples_at(part.table), decoding.zeros(len(indices)), indices.copy()
     with quiet():
-        found = dict(samples.decode(np.unique(indices), decoding))
+        known = damaged(part.table)  # not tried again
+        found: dict[int, Values | BadSample] = {int(i): BadSample(known[i]) for i in indices if i in known}
+        found |= samples.decode(np.setdiff1d(indices, list(found)).astype(np.int64), decoding)
         for row, index in enumerate(map(int, indices)):
             content = found[index]
             if isinstance(content, BadSample):
