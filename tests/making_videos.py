@@ -5,6 +5,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -47,7 +48,7 @@ def film(
     path.parent.mkdir(parents=True, exist_ok=True)
     base = Fraction(1, 100 if codec == "gif" else 60000 if codec == "libx264" else 1000)
     with av.open(str(path), "w") as container:
-        stream = None
+        stream: Any = None
         for values, time in zip(frames, times, strict=True):
             if stream is None:
                 stream = container.add_stream(codec, rate=25)

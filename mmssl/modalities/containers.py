@@ -11,7 +11,7 @@ from itertools import chain
 from typing import IO, Any, Literal, NamedTuple
 
 from mmssl.modalities.bad_sample import BadSample, damage
-from mmssl.modalities.region import Media, bytes_of, size_of
+from mmssl.modalities.region import Media, Slice, bytes_of, size_of
 
 DEMUXERS = "mov,matroska,avi,gif,ogg,mp3,wav,flac,aac"
 MAX_FRAME_PIXELS = 2**26
@@ -57,7 +57,7 @@ def opened(media: Media) -> Iterator[Opened]:
         yield Opened(container, video, sound, min((begin(stream) for stream in streams), default=0.0))
 
 
-def container_of(file: IO[bytes]) -> Any:
+def container_of(file: IO[bytes] | Slice) -> Any:
     """The open file as FFmpeg sees it."""
     import av  # which only files of sound and video need
     from av.error import FFmpegError

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmssl.modalities.bad_sample import BadSample, damage
-from mmssl.modalities.region import Media, bytes_of, size_of
+from mmssl.modalities.region import Media, Slice, bytes_of, size_of
 from mmssl.sections import sides
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -26,7 +25,7 @@ def opened(picture: Media) -> Iterator[IO[bytes]]:
     if size_of(picture) > MAX_BYTES:
         raise BadSample(f"more than {MAX_BYTES} bytes")
     with bytes_of(picture) as file:
-        yield file if isinstance(picture, Path) else BytesIO(file.read(picture.size))
+        yield BytesIO(file.read(size_of(picture))) if isinstance(file, Slice) else file
 
 
 def decode_image(picture: Media, size: int | tuple[int, int]) -> UInt8[np.ndarray, "3 H W"]:

@@ -53,14 +53,14 @@ class Slice(io.RawIOBase):
 
 
 @contextmanager
-def bytes_of(media: Media) -> Iterator[IO[bytes]]:
+def bytes_of(media: Media) -> Iterator[IO[bytes] | Slice]:
     """A file that begins with the first byte of these media and ends with their last."""
     if isinstance(media, Path):
         with media.open("rb") as file:
             yield file
     else:
         with media.path.open("rb") as file:
-            yield Slice(file, media.offset, media.size)  # type: ignore[misc]
+            yield Slice(file, media.offset, media.size)
 
 
 def size_of(media: Media) -> int:

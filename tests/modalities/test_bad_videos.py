@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from making_media import video
-from making_videos import BAD, at_rate, code, cover, film, flat, huge, truncated
+from making_videos import BAD, at_rate, code, cover, film, flat, huge, huge_frame, truncated
 
 from mmssl.config import Config, load_config
 from mmssl.errors import DataError
@@ -132,7 +132,8 @@ def test_what_a_file_says_to_hold_is_not_filled_up_when_it_is_missing(tmp_path):
 
 
 def test_a_huge_frame_and_one_of_8k_take_bounded_memory(tmp_path):
-    huge(tmp_path / "huge.mp4"), BAD["huge frame"](tmp_path / "huge frame.mp4")
+    huge(tmp_path / "huge.mp4")
+    huge_frame(tmp_path / "huge frame.mp4")
     eight_k(tmp_path / "8K.avi")
     paths = [tmp_path / name for name in ("huge.mp4", "huge frame.mp4", "8K.avi")]
     found = subprocess.run([sys.executable, "-c", PEAK, *paths], capture_output=True, text=True, check=True)

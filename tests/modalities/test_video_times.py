@@ -90,7 +90,7 @@ def test_ten_bits_become_eight(tmp_path, pixels):
 
 
 def test_a_frame_that_shrinks_is_the_mean_of_areas_and_one_that_grows_is_smooth(tmp_path):
-    tile = np.kron(np.indices((6, 6)).sum(axis=0) % 2, np.ones((8, 8)))[..., None] * np.uint8([255, 255, 255])
+    tile = np.kron(np.indices((6, 6)).sum(axis=0) % 2, np.ones((8, 8)))[..., None] * np.full(3, 255)
     path = film(tmp_path / "a.mkv", [tile.astype(np.uint8)], [0.0], codec="ffv1", pixels="bgr0")
     np.testing.assert_allclose(decode_video(path, 6, 1, 0.0, 0.1)[0, 0], tile[4::8, 4::8, 0], atol=2)
     np.testing.assert_allclose(decode_video(path, 3, 1, 0.0, 0.1), 127.5, atol=2)
