@@ -25,8 +25,8 @@ from mmssl.errors import CheckpointError, DataError
 from mmssl.folder import write_whole
 from mmssl.modalities.bad_sample import BadSample, Report, unreported
 from mmssl.modalities.decoding import Decoding, Values
-from mmssl.modalities.media_files import limit
 from mmssl.modalities.media_samples import FileSamples, samples_at
+from mmssl.modalities.media_windows import limit
 from mmssl.modalities.shards import Shards
 from mmssl.modalities.world_samples import WorldSamples
 from mmssl.random import hashed

@@ -13,10 +13,11 @@ from mmssl.errors import ConfigError, DataError
 from mmssl.modalities.bad_sample import Report, unreported
 from mmssl.modalities.decoding import decoding_of
 from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replaced
-from mmssl.modalities.media_files import Cutting, MediaFile, split_files
+from mmssl.modalities.media_files import MediaFile, split_files
 from mmssl.modalities.media_reader import Reader
 from mmssl.modalities.media_samples import FileSamples, samples_at, table_of, world_table
 from mmssl.modalities.media_tables import all_files
+from mmssl.modalities.media_windows import Cutting
 from mmssl.modalities.text import Vocabulary
 from mmssl.modalities.world_samples import WORLDS, vocabulary_at
 from mmssl.random import hashed

@@ -19,7 +19,8 @@ from mmssl.modalities.audio import decode_audio
 from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.decoding import Decoding, Values, sixteen_bits
 from mmssl.modalities.image import decode_image
-from mmssl.modalities.media_files import Cutting, MediaFile, Sample, write_samples
+from mmssl.modalities.media_files import MediaFile
+from mmssl.modalities.media_windows import Cutting, Sample, write_samples
 from mmssl.modalities.video import decode_clips
 from mmssl.modalities.world_samples import WORLDS, WorldSamples, world_with
 from mmssl.random import hashed

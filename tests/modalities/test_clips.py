@@ -11,7 +11,8 @@ from mmssl.config import Config, load_config
 from mmssl.errors import CheckpointError, DataError
 from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_data import MediaData, prepare_media
-from mmssl.modalities.media_files import Cutting, found, samples_of, starts, write_samples
+from mmssl.modalities.media_files import found
+from mmssl.modalities.media_windows import Cutting, samples_of, starts, write_samples
 
 SILENT = Cutting(1.0, with_sound=False)
 

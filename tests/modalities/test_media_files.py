@@ -9,7 +9,8 @@ from making_media import picture, sound, tone, video
 
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import unreported
-from mmssl.modalities.media_files import Cutting, Sample, found, samples_of, split_files, starts, windows, write_samples
+from mmssl.modalities.media_files import found, split_files
+from mmssl.modalities.media_windows import Cutting, Sample, samples_of, starts, windows, write_samples
 
 WITH_SOUND, SILENT = Cutting(1.0, with_sound=True), Cutting(1.0, with_sound=False)
 
