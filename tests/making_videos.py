@@ -20,6 +20,8 @@ FORMATS = [
     ("gif", "gif"),
 ]
 
+PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"dinf")  # boxes that hold boxes
+
 
 def code(number: int) -> int:
     """A brightness for each frame, far from that of its neighbours."""
@@ -143,6 +145,30 @@ def huge_frame(path: Path) -> Path:
     return path
 
 
+def rewritten(data: bytes, wanted: bytes, content: bytes) -> bytes:
+    """The boxes of an MP4 with another content of one kind of them."""
+    found, place = b"", 0
+    while place < len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        inside = content if kind == wanted else data[place + 8 : place + length]
+        found += box(kind, rewritten(inside, wanted, content) if kind in PARENTS else inside)
+        place += length
+    return found
+
+
+def reference(path: Path) -> Path:
+    """A QuickTime film whose frames are said to lie in another file, by its absolute path."""
+    film(path.parent.parent / "other.mp4", flat(20), at_rate(20, 10))
+    name = os.fsencode(path.parent.parent / "other.mp4")
+    alias = bytes(150)  # no volume, no name, no levels up and down
+    alias += struct.pack(">HH", 2, len(name)) + name + bytes(len(name) % 2) + struct.pack(">hH", -1, 0)
+    entry = struct.pack(">II", 0, 1) + box(b"alis", bytes(4) + alias)
+    whole = film(path.with_suffix(".mov"), flat(20), at_rate(20, 10)).read_bytes()
+    path.with_suffix(".mov").unlink()
+    path.write_bytes(rewritten(whole, b"dref", entry))
+    return path
+
+
 def text(content: str) -> Callable[[Path], Path]:
     """A text that names the video `other.mp4` beside it."""
 
@@ -162,6 +188,7 @@ BAD = {  # kind -> what makes it
     "cover": cover,
     "huge": huge,
     "huge frame": huge_frame,
+    "reference": reference,
     "empty": text(""),
     "text": text("hello, I am a text\n" * 100),
     "playlist": text("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"),

@@ -52,8 +52,10 @@ def opened(media: Media) -> Iterator[Opened]:
         streams: list[Any] = [stream for stream in (video, sound) if stream is not None]
         for stream in streams:
             stream.thread_type = "NONE"  # the processes and threads above share the cores
-        if video is not None and not 0 < video.width * video.height <= MAX_FRAME_PIXELS:  # 0: FFmpeg found too many
-            raise BadSample(f"frames of {video.width} x {video.height} pixels, or of more than {MAX_FRAME_PIXELS}")
+        if (
+            video is not None and not 0 < video.width * video.height <= MAX_FRAME_PIXELS
+        ):  # 0 where FFmpeg found too many
+            raise BadSample(f"no frame that can be read, or one of more than {MAX_FRAME_PIXELS} pixels")
         yield Opened(container, video, sound, min((begin(stream) for stream in streams), default=0.0))
 
 

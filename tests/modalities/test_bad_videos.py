@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from making_media import video
-from making_videos import BAD, at_rate, code, cover, film, flat, huge, huge_frame, truncated
+from making_videos import BAD, at_rate, code, cover, film, flat, huge, huge_frame, reference, truncated
 
 from mmssl.config import Config, load_config
 from mmssl.errors import DataError
+from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.media_data import MediaData, prepare_media
-from mmssl.modalities.video import decode_video
+from mmssl.modalities.video import decode_video, probe_video
 from mmssl.runs import record_bad
 
 PEAK = """
@@ -115,6 +116,14 @@ def test_a_picture_attached_to_a_sound_is_no_video(tmp_path):
         assert len(container.streams.video) == 1  # as FFmpeg sees it
 
 
+def test_what_names_another_file_would_be_followed_by_ffmpeg_alone(tmp_path):
+    path = reference(tmp_path / "a.mp4")
+    with av.open(str(path), options={"enable_drefs": "1", "use_absolute_path": "1"}) as container:
+        assert len(list(container.decode(video=0))) == 20  # those of the other file
+    with pytest.raises(BadSample, match="no frame that can be read"):
+        probe_video(path)
+
+
 def test_a_truncated_video_is_used_as_far_as_it_goes(tmp_path):
     path = truncated(tmp_path / "source" / "a.mp4")
     config = config_of(tmp_path, f"data.source={path}", "data.decoded_bytes=0")
@@ -138,7 +147,7 @@ def test_a_huge_frame_and_one_of_8k_take_bounded_memory(tmp_path):
     paths = [tmp_path / name for name in ("huge.mp4", "huge frame.mp4", "8K.avi")]
     found = subprocess.run([sys.executable, "-c", PEAK, *paths], capture_output=True, text=True, check=True)
     lines = [line.rpartition(" ") for line in found.stdout.splitlines()]
-    assert [said for said, _, _ in lines] == ["frames of 0 x 0 pixels, or of more than 67108864"] * 2 + [
+    assert [said for said, _, _ in lines] == ["no frame that can be read, or one of more than 67108864 pixels"] * 2 + [
         "(4, 3, 16, 16)"
     ]
     peaks = [int(kilobytes) / 1e3 for _, _, kilobytes in lines]
