@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import datasets
 import numpy as np
-from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value
+from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value, Video
 from datasets.exceptions import DatasetGenerationError, DatasetsError
 
 from mmssl.errors import CheckpointError, DataError, MmsslError
@@ -236,22 +236,22 @@ def hub_examples(request: Request) -> Dataset | IterableDataset:
     )
 
 
-def picture_rows(request: Request, path: Path | None) -> Iterator[tuple[Any, str]]:
-    """(what the image column holds, not decoded; label, "" where there is none) of each row of a .parquet file, of a
-    folder that `save_to_disk` wrote or, without a path, of the hub source. DataError where it cannot be read.
+def media_rows(request: Request, path: Path | None, key: str) -> Iterator[tuple[Any, str]]:
+    """(what the column of this key holds, not decoded; label, "" where there is none) of each row of a .parquet file,
+    of a folder that `save_to_disk` wrote or, without a path, of the hub source. DataError where it cannot be read.
     """
     quieten()
-    column, label_column = request.config.image_column, request.config.label_column
+    column, label_column = getattr(request.config, key), request.config.label_column
     name = TAKEN_AS_HUB_ID.format(request.source) if path is None else str(path)
-    with readable(name, "table of pictures", DatasetsError):
+    with readable(name, "table of pictures or videos", DatasetsError):
         if path is None:
             examples = hub_examples(request)
         else:
             examples = saved_examples(request, path) if path.is_dir() else table_examples(request, path, "parquet")
         found = column_names(examples)
-        check_columns(request, found, name, "image_column")
-        if isinstance((examples.features or {}).get(column), Image):
-            examples = examples.cast_column(column, Image(decode=False))
+        check_columns(request, found, name, key)
+        if isinstance(feature := (examples.features or {}).get(column), Image | Video):
+            examples = examples.cast_column(column, type(feature)(decode=False))
         label_name = label_names(examples, label_column)
         chosen = examples.select_columns([each for each in found if each in (column, label_column)])
         for row in cast(Iterable[dict], chosen):

@@ -1,5 +1,6 @@
 """The run folder: who writes it, with which config, on which machine; and how a finished run is opened again."""
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -92,10 +93,13 @@ def has_key(key: str, names: Sequence[str]) -> bool:
 
 
 def record_bad(folder: Path, report: dict[str, Any]) -> None:
-    """One line of bad_samples.jsonl; each fault is written once."""
-    path, line = folder / "bad_samples.jsonl", json.dumps(report)
-    if not path.exists() or line not in path.read_text().splitlines():
-        with path.open("a") as file:
+    """One line of bad_samples.jsonl: each fault is written once, and of a file whose samples are replaced the first."""
+    line, path = json.dumps(report), f'"path": {json.dumps(report["path"])}, '
+    with (folder / "bad_samples.jsonl").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # several workers may find it
+        file.seek(0)
+        known = file.read().splitlines()
+        if line not in known and not ("replaced_by" in report and any(path in each for each in known)):
             file.write(line + "\n")
 
 

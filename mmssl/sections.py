@@ -56,8 +56,12 @@ class DataConfig(Section):
     split: Text = "train"  # of a hub source or a folder of `datasets`
     text_column: Text = "text"
     image_column: Text = "image"  # of a table of pictures: their bytes
+    video_column: Text = "video"  # of a table of videos: the bytes of their files
     label_column: Text = "label"
     seconds: Positive = 1.0  # window of time of a sample with sound or video
+    clips_per_file: CountOrZero = 0  # windows read of a file, spread over its length as the seed says; 0: all of them
+    short_videos: Literal["hold", "skip"] = "hold"  # a window that a video fills at least by half, or its only one, is
+    # filled up by its last frame ("hold"), or only whole windows are read ("skip")
     paired: str = ""  # folder of sounds, each named like the video or picture that it belongs to; "": none
     decoded_bytes: CountOrZero = 4_000_000_000  # decoded samples are kept on the disk where they take no more than this
     document: Unit = "paragraph"  # what one document of a raw text file is
@@ -65,7 +69,7 @@ class DataConfig(Section):
     groups: Literal["none", "folder"] = "none"  # "folder": each sub-folder is a group (a language) of the mixture
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0  # of p_i ~ n_i^exponent over the groups or the list's sources
     streaming: bool = False  # read a hub source as a stream
-    documents: CountOrZero = 0  # documents, or pictures of tables and archives, at most; 0 = all, but of a stream
+    documents: CountOrZero = 0  # documents, or pictures and videos of tables and archives; 0 = all, but of a stream
     samples: Count = 20000  # samples of a built-in world
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
     workers: CountOrZero = 0  # processes that decode
@@ -116,7 +120,7 @@ class AudioConfig(Section):
 class VideoConfig(Section):
     """How a clip of data.seconds is read."""
 
-    size: Count = 32  # pixels, as of a picture
+    size: Count = 32  # pixels of a side: a frame is cut around the centre to a square, as a picture is
     frames: Count = 8  # evenly spaced by timestamps over data.seconds
 
 

@@ -84,6 +84,30 @@ def test_all_frames_of_a_clip_get_the_same():
     torch.testing.assert_close(view[:, 0], augment(frame[:, 0], draw, 0, ALL), rtol=0, atol=2e-6)
 
 
+def test_frames_that_were_augmented_as_samples_of_their_own_would_differ():
+    frame, draw = noise(8, 1, 3, 16, 20), samples(8)
+    clip = augment(frame.expand(-1, 4, -1, -1, -1), draw, 0, ALL)
+    alone = torch.stack([augment(frame[:, 0], samples(8, first=8 * number), 0, ALL) for number in range(4)], dim=1)
+    assert torch.equal(alone[:, 0], augment(frame[:, 0], draw, 0, ALL))
+    assert ((alone[:, 1:] - clip[:, 1:]).abs().amax((1, 2, 3, 4)) > 0.05).all()
+
+
+@pytest.mark.parametrize(
+    "key", ["smallest_area", "flip_ratio", "jitter_ratio", "grey_ratio", "blur_ratio", "solarise_ratio"]
+)
+def test_what_stays_in_a_clip_stays_in_its_view_and_what_moves_moves(key):
+    still = noise(8, 1, 3, 16, 20).expand(-1, 4, -1, -1, -1).clone()
+    moved = still.clone()
+    moved[:, 2] = noise(8, 3, 16, 20, seed=1)
+    changed = {key: 0.3 if key == "smallest_area" else 1.0}
+    views = [augment(pixels, samples(8), 0, only(**changed)) for pixels in (still, moved)]
+    torch.testing.assert_close(views[0], views[0][:, :1].expand_as(views[0]), rtol=0, atol=2e-6)
+    for number in (0, 1, 3):  # a frame's view does not depend on its neighbours
+        torch.testing.assert_close(views[1][:, number], views[0][:, number], rtol=0, atol=2e-6)
+    assert ((views[1][:, 2] - views[0][:, 2]).abs().amax((1, 2, 3)) > 0.05).all()
+    assert ((views[0] - to_unit(still)).abs().amax((1, 2, 3, 4)) > 0.02).any()  # something was done at all
+
+
 def test_a_view_lies_between_black_and_white_and_keeps_its_input():
     pixels = noise(64, 3, 16, 16)
     before = pixels.clone()

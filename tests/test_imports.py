@@ -92,6 +92,23 @@ def test_libraries_are_imported_only_in_their_place_and_nothing_unsafe_is_called
     assert list(unsafe(source)) == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_pyav_is_imported_only_where_a_file_is_opened(path):
+    assert not any(is_within(name, "av") for name in used(ast.Module(top_level(ast.parse(path.read_text())), [])))
+
+
+def top_level(tree: ast.Module) -> list[ast.stmt]:
+    """The statements of a module that run when it is imported."""
+    return [each for each in tree.body if not isinstance(each, ast.FunctionDef | ast.ClassDef)]
+
+
+@pytest.mark.parametrize("source, is_found", [
+    ("import av", True), ("from av.error import FFmpegError", True), ("def f():\n    import av", False),
+])  # fmt: skip
+def test_an_import_of_pyav_at_the_top_is_found(source, is_found):
+    assert any(is_within(name, "av") for name in used(ast.Module(top_level(ast.parse(source)), []))) == is_found
+
+
 def test_the_places_exist_and_use_what_they_may():
     for library, place in (
         ("datasets", "data.py"),

@@ -149,6 +149,14 @@ def test_record_bad_writes_each_fault_once(tmp_path):
     assert [json.loads(line) for line in lines] == [{"path": "a"}, {"path": "b"}]
 
 
+def test_of_a_file_whose_samples_are_replaced_the_first_is_recorded(tmp_path):
+    for path, other in (("a", 3), ("a", 4), ("ab", 5), ("a", 3)):
+        record_bad(tmp_path, {"path": path, "reason": f"instead {other}", "replaced_by": other})
+    record_bad(tmp_path, {"path": "a", "offset": 1})  # a fault of another kind
+    lines = [json.loads(line) for line in (tmp_path / "bad_samples.jsonl").read_text().splitlines()]
+    assert [(entry["path"], entry.get("replaced_by")) for entry in lines] == [("a", 3), ("ab", 5), ("a", None)]
+
+
 def test_a_task_of_the_current_folder_goes_before_the_package_s(tmp_path, monkeypatch):
     config = toy_config(tmp_path)
     assert task_of(config).__file__ != str(tmp_path / "tasks" / "masked_language.py")

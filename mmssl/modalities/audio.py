@@ -1,10 +1,9 @@
 """A window of a sound file, or of a video's sound track, becomes mono samples of one rate."""
 
-from math import ceil, gcd
+from math import ceil, gcd, inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
 import soundfile
 from einops import rearrange
@@ -12,6 +11,7 @@ from jaxtyping import Float
 
 from mmssl.modalities.bad_sample import BadSample, damage
 from mmssl.modalities.containers import MAX_SECONDS, frames_from, opened, span
+from mmssl.modalities.region import Media
 
 LIBSNDFILE = (".wav", ".flac", ".ogg", ".mp3")  # sample-exact; all else is read by FFmpeg
 MAX_CHANNELS = 64
@@ -34,13 +34,13 @@ class Window(NamedTuple):
         return np.zeros(self.count + 2 * self.margin, dtype=np.float32)
 
 
-def probe_audio(path: Path) -> float:
+def probe_audio(media: Media) -> float:
     """The length in seconds; BadSample where the file cannot be read or holds no sample."""
-    if path.suffix.lower() in LIBSNDFILE:
-        with damage(), soundfile.SoundFile(str(path)) as file:
+    if is_libsndfiles(media):
+        with damage(), soundfile.SoundFile(str(media)) as file:
             check(file.samplerate, file.channels, file.frames)
             return file.frames / file.samplerate
-    with opened(path) as file:
+    with opened(media) as file:
         if file.sound is None:
             raise BadSample("no sound stream")
         _, seconds = span(file, file.sound)
@@ -49,14 +49,19 @@ def probe_audio(path: Path) -> float:
         return seconds
 
 
-def decode_audio(path: Path, rate_hz: int, start_seconds: float, seconds: float) -> Float[np.ndarray, " T"]:
+def is_libsndfiles(media: Media) -> bool:
+    """Whether it is a file that libsndfile reads; sound tracks in archives and tables are FFmpeg's."""
+    return isinstance(media, Path) and media.suffix.lower() in LIBSNDFILE
+
+
+def decode_audio(media: Media, rate_hz: int, start_seconds: float, seconds: float) -> Float[np.ndarray, " T"]:
     """`seconds` from `start_seconds` on, in [-1, 1], T = round(rate_hz * seconds): the mean over the channels.
 
     A window that reaches beyond the sound's end (or begins before it) is filled with zeros. Raises BadSample, also
     where no sample lies in the window or one in it is not finite.
     """
-    read = read_libsndfile if path.suffix.lower() in LIBSNDFILE else read_ffmpeg
-    window, samples = read(path, rate_hz, start_seconds, seconds)
+    read = read_libsndfile if is_libsndfiles(media) else read_ffmpeg
+    window, samples = read(media, rate_hz, start_seconds, seconds)
     if not np.isfinite(samples).all():
         raise BadSample("samples that are not finite")
     with damage():
@@ -86,10 +91,10 @@ def check(rate_hz: int, channels: int, count: int) -> None:
 
 
 def read_libsndfile(
-    path: Path, rate_hz: int, start_seconds: float, seconds: float
+    media: Media, rate_hz: int, start_seconds: float, seconds: float
 ) -> tuple[Window, Float[np.ndarray, " M"]]:
     """The window and its mono samples at the native rate, with their margins."""
-    with damage(), soundfile.SoundFile(str(path)) as file:
+    with damage(), soundfile.SoundFile(str(media)) as file:
         check(file.samplerate, file.channels, file.frames)
         window = window_of(file.samplerate, rate_hz, start_seconds, seconds)
         if not -window.count < window.first < file.frames:
@@ -105,11 +110,13 @@ def read_libsndfile(
 
 
 def read_ffmpeg(
-    path: Path, rate_hz: int, start_seconds: float, seconds: float
+    media: Media, rate_hz: int, start_seconds: float, seconds: float
 ) -> tuple[Window, Float[np.ndarray, " M"]]:
     """The same by FFmpeg, on the clock of the file."""
     window, samples, position, is_heard = None, np.zeros(0, np.float32), 0, False
-    for time, frame in frames_from(path, "sound", start_seconds - 1.0 - WARM_SECONDS):  # no margin exceeds a second
+    for time, frame in frames_from(
+        media, "sound", [(start_seconds - 1.0 - WARM_SECONDS, inf)]
+    ):  # no margin exceeds a second
         if window is None:
             check(frame.sample_rate, frame.layout.nb_channels, frame.samples)
             window = window_of(frame.sample_rate, rate_hz, start_seconds, seconds)
@@ -158,6 +165,8 @@ def resampled(samples: Float[np.ndarray, " M"], native_hz: int, rate_hz: int) ->
     """
     if native_hz == rate_hz:
         return samples
+    import av
+
     frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
     frame.sample_rate = native_hz
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)

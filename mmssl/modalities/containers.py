@@ -4,24 +4,30 @@ The clock of a file is 0 where its first stream begins, so picture and sound of 
 opened as an object, never as a URL, by the demuxers of a list: no playlist, no other file, no network.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import av
-from av.error import FFmpegError
-from av.stream import Disposition
+from itertools import chain
+from typing import IO, Any, Literal, NamedTuple
 
 from mmssl.modalities.bad_sample import BadSample, damage
+from mmssl.modalities.region import Media, Slice, bytes_of, size_of
 
 DEMUXERS = "mov,matroska,avi,gif,ogg,mp3,wav,flac,aac"
 MAX_FRAME_PIXELS = 2**26
 MAX_SECONDS = 360_000
-SEEK_SECONDS = 1.0  # nearer to its beginning a stream is read from there
+MICROSECONDS = 1_000_000  # in which a container counts
+SEEK_SECONDS = 1.0  # what lies nearer is read up to, not sought
+UNKNOWN_SECONDS = 4.0  # what lies farther is sought although the file does not say that a key frame is between
+EARLIER_SECONDS = (0.0, 2.0, 20.0)  # before the wanted time, where a seek led behind it
 END_SECONDS = 10.0  # before its end a file is read for the last packet
 
 Kind = Literal["video", "sound"]
+Span = tuple[float, float]  # first and last second, on the file's clock
+
+
+class CannotSeek(Exception):
+    """A seek failed: not every container can."""
 
 
 class Opened(NamedTuple):
@@ -34,19 +40,36 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def opened(media: Media) -> Iterator[Opened]:
     """The file, closed at the end of the block; whatever fails in it is a BadSample."""
-    limits = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-    options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-    with damage(), path.open("rb") as file, av.open(file, "r", container_options=limits, options=options) as container:
+    from av.stream import Disposition
+
+    if size_of(media) == 0:
+        raise BadSample("no byte")
+    with damage(), bytes_of(media) as file, container_of(file) as container:
         pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
         video, sound = next(iter(pictures), None), next(iter(container.streams.audio), None)
         streams: list[Any] = [stream for stream in (video, sound) if stream is not None]
         for stream in streams:
             stream.thread_type = "NONE"  # the processes and threads above share the cores
-        if video is not None and video.width * video.height > MAX_FRAME_PIXELS:
-            raise BadSample(f"{video.width} x {video.height} pixels, more than {MAX_FRAME_PIXELS}")
+        if (
+            video is not None and not 0 < video.width * video.height <= MAX_FRAME_PIXELS
+        ):  # 0 where FFmpeg found too many
+            raise BadSample(f"no frame that can be read, or one of more than {MAX_FRAME_PIXELS} pixels")
         yield Opened(container, video, sound, min((begin(stream) for stream in streams), default=0.0))
+
+
+def container_of(file: IO[bytes] | Slice) -> Any:
+    """The open file as FFmpeg sees it."""
+    import av  # which only files of sound and video need
+    from av.error import FFmpegError
+
+    limits = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
+    options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    try:
+        return av.open(file, "r", container_options=limits, options=options)
+    except FFmpegError as error:
+        raise BadSample(f"no sound or video of a known kind, or damaged ({error.strerror})") from error
 
 
 def begin(stream: Any) -> float:
@@ -71,9 +94,9 @@ def span(file: Opened, stream: Any) -> tuple[float, float]:
 
 def last_end(container: Any, stream: Any) -> float:
     """When the last packet of a stream ends, in seconds of its container; -infinity where there is none."""
-    near = max(0.0, (container.duration or 0) / av.time_base - END_SECONDS)
+    near = max(0.0, (container.duration or 0) / MICROSECONDS - END_SECONDS)
     for second in (near, 0.0) if near else (0.0,):
-        container.seek(int(second * av.time_base))
+        container.seek(int(second * MICROSECONDS))
         packets = [packet for packet in container.demux(stream) if packet.pts is not None]
         if packets:
             last = max(packets, key=lambda packet: packet.pts)
@@ -84,38 +107,81 @@ def last_end(container: Any, stream: Any) -> float:
     return float("-inf")
 
 
-def frames_from(path: Path, kind: Kind, start_seconds: float) -> Iterator[tuple[float, Any]]:
-    """(time on the file's clock, frame), decoded, from a frame before `start_seconds` on or from the first one.
+def frames_from(media: Media, kind: Kind, spans: Sequence[Span]) -> Iterator[tuple[float, Any]]:
+    """(time on the file's clock, frame), decoded, for each of ascending spans from a frame before its beginning, or the
+    first one, to one behind its end, or the last one. Frames between spans are left out as far as key frames allow.
 
     BadSample where there is no such stream and no frame.
     """
-    for seeks in (True, False):
-        with opened(path) as file:
+    left, can_seek, is_empty = deque(spans), True, True
+    while left:
+        with opened(media) as file:
             stream = file.video if kind == "video" else file.sound
             if stream is None:
                 raise BadSample(f"no {kind} stream")
-            if seeks and start_seconds + file.origin - begin(stream) < SEEK_SECONDS:
-                continue
-            frames = timed(file, stream, start_seconds if seeks else None)
             try:
-                first = next(frames, None)
-            except FFmpegError:
-                if seeks:  # not every container can seek
-                    continue
-                raise
-            if seeks and (first is None or first[0] > start_seconds):
-                continue
-            if first is None:
-                raise BadSample("no frame")
-            yield first
-            yield from frames
+                for each in walked(file, stream, left, can_seek=can_seek):
+                    is_empty = False
+                    yield each
+                break
+            except CannotSeek:
+                can_seek = False
+    if is_empty:
+        raise BadSample("no frame")
+
+
+def walked(file: Opened, stream: Any, left: deque[Span], *, can_seek: bool) -> Iterator[tuple[float, Any]]:
+    """The same of one stream; spans that are behind are taken away. CannotSeek where one has to be sought in vain."""
+    frames, time = timed(file, stream), begin(stream) - file.origin
+    while left:
+        start, end = left[0]
+        if can_seek and is_sought(file, stream, time, start):
+            frames = sought(file, stream, start)
+        for time, frame in frames:
+            yield time, frame
+            if time > end:
+                break
+        else:
             return
+        while left and time > left[0][1]:
+            left.popleft()
 
 
-def timed(file: Opened, stream: Any, start_seconds: float | None) -> Iterator[tuple[float, Any]]:
-    """The frames of a stream with their times, from a key frame before `start_seconds` on (None: from the first)."""
-    if start_seconds is not None:
-        file.container.seek(int((start_seconds + file.origin) / stream.time_base), stream=stream, backward=True)
+def is_sought(file: Opened, stream: Any, time: float, start_seconds: float) -> bool:
+    """Whether to seek from one time to a later one: where a key frame lies between, or may."""
+    if start_seconds - time < SEEK_SECONDS:
+        return False
+    index, wanted = stream.index_entries, int((start_seconds + file.origin) / stream.time_base)
+    if not len(index) or index[len(index) - 1].timestamp < wanted:
+        return start_seconds - time > UNKNOWN_SECONDS or time <= begin(stream) - file.origin
+    place = index.search_timestamp(wanted)
+    return place >= 0 and index[place].timestamp * stream.time_base - file.origin > time
+
+
+def sought(file: Opened, stream: Any, start_seconds: float) -> Iterator[tuple[float, Any]]:
+    """The frames of a stream with their times, from a key frame before `start_seconds` on."""
+    from av.error import FFmpegError
+
+    for earlier in EARLIER_SECONDS:
+        second = max(start_seconds + file.origin - earlier, begin(stream))
+        try:
+            file.container.seek(int(second / stream.time_base), stream=stream, backward=True)
+        except FFmpegError as error:
+            raise CannotSeek from error
+        frames = timed(file, stream)
+        try:
+            first = next(frames, None)
+        except FFmpegError:
+            first = None
+        if first is not None and first[0] <= start_seconds:
+            return chain([first], frames)
+    if len(stream.index_entries):
+        raise BadSample(f"no frame from {start_seconds:g} s on")
+    raise CannotSeek
+
+
+def timed(file: Opened, stream: Any) -> Iterator[tuple[float, Any]]:
+    """The frames of a stream with their times, from where it is read on."""
     for frame in file.container.decode(stream):
         if frame.time is None:
             raise BadSample("a frame without a time")

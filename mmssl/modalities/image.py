@@ -1,11 +1,9 @@
 """A picture file of any common kind becomes a rectangle of 8-bit red, green and blue."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 from einops import rearrange
@@ -13,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmssl.modalities.bad_sample import BadSample, damage
+from mmssl.modalities.region import Media, Slice, bytes_of, size_of
 from mmssl.sections import sides
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -20,29 +19,16 @@ MAX_BYTES = 2**28  # of a file
 MAX_PIXELS = 178_000_000  # of a picture, at most 0.7 GB while it is decoded; Pillow itself refuses just above
 
 
-class Region(NamedTuple):
-    """The bytes of one picture in a file of several."""
-
-    path: Path
-    offset: int
-    size: int
-
-
 @contextmanager
-def opened(picture: Path | Region) -> Iterator[IO[bytes]]:
+def opened(picture: Media) -> Iterator[IO[bytes]]:
     """The bytes of a picture; BadSample where there are too many."""
-    with (picture.path if isinstance(picture, Region) else picture).open("rb") as file:
-        size = picture.size if isinstance(picture, Region) else os.fstat(file.fileno()).st_size
-        if size > MAX_BYTES:
-            raise BadSample(f"more than {MAX_BYTES} bytes")
-        if isinstance(picture, Region):
-            file.seek(picture.offset)
-            yield BytesIO(file.read(size))
-        else:
-            yield file
+    if size_of(picture) > MAX_BYTES:
+        raise BadSample(f"more than {MAX_BYTES} bytes")
+    with bytes_of(picture) as file:
+        yield BytesIO(file.read(size_of(picture))) if isinstance(file, Slice) else file
 
 
-def decode_image(picture: Path | Region, size: int | tuple[int, int]) -> UInt8[np.ndarray, "3 H W"]:
+def decode_image(picture: Media, size: int | tuple[int, int]) -> UInt8[np.ndarray, "3 H W"]:
     """The upright picture, cut around the centre and resized to a side, or (height, width); transparent is white.
 
     Of an animation the first picture. Raises BadSample.

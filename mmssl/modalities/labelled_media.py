@@ -14,10 +14,11 @@ from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.decoding import Values, decoding_of
 from mmssl.modalities.media_cache import quiet
-from mmssl.modalities.media_data import Tables, prepare_media, reopen_media, tell
-from mmssl.modalities.media_files import MediaFile, kinds, samples_of, split_files
+from mmssl.modalities.media_data import Tables, cutting_of, prepare_media, reopen_media, tell
+from mmssl.modalities.media_files import MediaFile, kinds, split_files
 from mmssl.modalities.media_reader import Reader, tensors
 from mmssl.modalities.media_samples import decoded_samples
+from mmssl.modalities.media_windows import samples_of
 from mmssl.modalities.world_samples import WORLDS
 
 
@@ -147,7 +148,8 @@ def first_window(path: str, config: Config, modalities: tuple[str, ...]) -> Valu
     if not Path(path).is_file():
         raise DataError(f"no such file: {path}; expected one of {', '.join(sorted(suffixes))}")
     file = MediaFile(Path(path), Path(path).name, "", kind, None, False)
-    samples, bad = samples_of(file, config.data.seconds, with_sound="audio" in modalities)
+    cutting = cutting_of(config, modalities)._replace(short_videos="hold", clips_per_file=0)
+    samples, bad = samples_of(file, cutting, Path(config.run))
     if not samples:
         raise DataError(f"{path} cannot be used: {bad[0]['reason']}; expected a readable {kind}")
     content = next(decoded_samples(samples[:1], decoding_of(config, modalities, Path(config.run))))

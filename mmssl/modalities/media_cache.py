@@ -25,13 +25,14 @@ from mmssl.errors import CheckpointError, DataError
 from mmssl.folder import write_whole
 from mmssl.modalities.bad_sample import BadSample, Report, unreported
 from mmssl.modalities.decoding import Decoding, Values
-from mmssl.modalities.media_files import limit
 from mmssl.modalities.media_samples import FileSamples, samples_at
+from mmssl.modalities.media_windows import limit
+from mmssl.modalities.shards import Shards
 from mmssl.modalities.world_samples import WorldSamples
 from mmssl.random import hashed
 from mmssl.runs import record_bad
 
-LAYOUT = 1  # of the stored samples: part of the name by which they are found again
+LAYOUT = 2  # of the stored samples: part of the name by which they are found again
 ATTEMPTS = 8  # samples tried in place of a bad one
 TELL_SECONDS = 30  # from one line on the progress of decoding to the next
 
@@ -113,8 +114,10 @@ def sweep(folder: Path) -> None:
 
 def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path, report: Report) -> None:
     """Decode all samples into the files of a folder; DataError where too many files are bad."""
-    files = {name: create(folder / f"{name}.bin", kind, (len(samples), *shape)) for name, (kind, shape) in
-             decoding.shapes().items()}  # fmt: skip
+    files = {
+        name: Shards(folder, name, kind, (len(samples), *shape), is_new=True)
+        for name, (kind, shape) in decoding.shapes().items()
+    }
     bad: dict[int, str] = {}
     tasks = list(samples.tasks())
 
@@ -142,7 +145,7 @@ def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path,
             raise no_replacement(samples, entry)
         entry["replaced_by"] = taken[index]
         for file in files.values():
-            file[index] = file[taken[index]]
+            (file[index],) = file[np.array([taken[index]])]
     for file in files.values():
         file.flush()
     write_whole(folder / "replaced.json", json.dumps({"taken": list(taken.items()), "bad": reports}).encode())
@@ -156,17 +159,10 @@ def no_replacement(samples: Samples, report: dict) -> DataError:
     )
 
 
-def create(path: Path, kind: str, shape: tuple[int, ...]) -> np.memmap:
-    """A new memory-mapped file whose bytes are reserved: a full disk is an error here, and no crash later."""
-    with path.open("xb") as file:
-        os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(kind).itemsize)
-    return np.memmap(path, dtype=kind, mode="r+", shape=shape)
-
-
 @lru_cache(maxsize=256)
-def mapped(path: Path, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A file of decoded samples, memory-mapped once in each process."""
-    return np.memmap(path, dtype=kind, mode="r", shape=shape)
+def mapped(folder: Path, name: str, kind: str, shape: tuple[int, ...]) -> Shards:
+    """Decoded samples of one modality, memory-mapped once in each process."""
+    return Shards(folder, name, kind, shape)
 
 
 @lru_cache(maxsize=64)
@@ -187,7 +183,7 @@ def read_part(part: Part, indices: Int[np.ndarray, " n"], decoding: Decoding, se
     samples, taken = samples_at(part.table), indices
     if part.decoded is not None:
         values: Values = {
-            name: mapped(part.decoded / f"{name}.bin", kind, (part.count, *shape))[indices]
+            name: mapped(part.decoded, name, kind, (part.count, *shape))[indices]
             for name, (kind, shape) in decoding.shapes().items()
         }
         others = replaced(part.decoded)[0]
@@ -203,7 +199,9 @@ def read_files(
     """(what the samples hold, which samples were taken), decoded now."""
     samples, values, taken = samples_at(part.table), decoding.zeros(len(indices)), indices.copy()
     with quiet():
-        found = dict(samples.decode(np.unique(indices), decoding))
+        known = damaged(part.table)  # not tried again
+        found: dict[int, Values | BadSample] = {int(i): BadSample(known[i]) for i in indices if i in known}
+        found |= samples.decode(np.setdiff1d(indices, list(found)).astype(np.int64), decoding)
         for row, index in enumerate(map(int, indices)):
             content = found[index]
             if isinstance(content, BadSample):

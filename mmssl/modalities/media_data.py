@@ -1,9 +1,12 @@
 """From a config's sources of pictures, sounds, videos and the built-in worlds to batches of decoded samples."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
@@ -13,7 +16,8 @@ from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replace
 from mmssl.modalities.media_files import MediaFile, split_files
 from mmssl.modalities.media_reader import Reader
 from mmssl.modalities.media_samples import FileSamples, samples_at, table_of, world_table
-from mmssl.modalities.picture_tables import all_files
+from mmssl.modalities.media_tables import all_files
+from mmssl.modalities.media_windows import Cutting
 from mmssl.modalities.text import Vocabulary
 from mmssl.modalities.world_samples import WORLDS, vocabulary_at
 from mmssl.random import hashed
@@ -44,11 +48,35 @@ class MediaData(NamedTuple):
         is_decoded = all(part.decoded for part in self.train.parts)
         size = sum(self.sizes) * decoding.sample_bytes() / 1e9
         lack = "".join(f", {count:,} without {name}" for name, count in self.missing.items() if count)
+        lack += "".join(f", {line}" for line in short_videos(self.train))
         return (
             f"data: {sum(self.sizes):,} samples of {' and '.join(decoding.modalities)} in {len(self.sizes)} group(s)"
             f"{lack}, {self.num_heldout:,} held out; {size:.2f} GB "
             f"{'decoded on the disk' if is_decoded else 'decoded while they are read (more than data.decoded_bytes)'}"
         )
+
+
+def short_videos(reader: Reader) -> Iterator[str]:
+    """What became of videos that end within a window."""
+    tables = [samples for part in reader.parts if isinstance(samples := samples_at(part.table), FileSamples)]
+    held = np.concatenate([np.zeros(0), *(samples.held_seconds() for samples in tables)])
+    skipped = sum(entry.get("skipped", False) for samples in tables for entry in samples.bad)
+    if held.any():
+        yield f"{(held > 0).sum():,} with their last frame shown on ({held.sum():.1f} s in all)"
+    if skipped:
+        yield f"{skipped:,} videos shorter than data.seconds left out"
+
+
+def cutting_of(config: Config, modalities: tuple[str, ...]) -> Cutting:
+    """How a config cuts files into windows of time."""
+    data = config.data
+    return Cutting(
+        data.seconds,
+        "audio" in modalities,
+        data.short_videos,
+        data.clips_per_file,
+        config.seed if data.clips_per_file else 0,
+    )
 
 
 class Tables:
@@ -62,8 +90,7 @@ class Tables:
         """The table of these files."""
         if "text" in self.modalities:
             raise ConfigError(f"data.source {source}: has no captions beside its files; expected savanna")
-        seconds, with_sound = self.config.data.seconds, "audio" in self.modalities
-        return table_of(files, source, seconds, self.cache, self.report, with_sound=with_sound)
+        return table_of(files, source, cutting_of(self.config, self.modalities), self.cache, self.report)
 
     def of_world(self, world: str, part: str, count: int) -> Path:
         """The table of samples of a built-in world that belong to training ("") or to another part."""
@@ -71,7 +98,7 @@ class Tables:
         return world_table(world, seed, count, self.decoding, self.cache)
 
     def files(self, source: str) -> list[MediaFile]:
-        """The files of a source, and the pictures of its archives and tables."""
+        """The files of a source, and the pictures and videos of its archives and tables."""
         return all_files(source, self.modalities, self.config.data, self.cache)
 
     def whole(self, source: str) -> Path:

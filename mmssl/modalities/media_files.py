@@ -1,12 +1,9 @@
-"""Which pictures, sounds and videos a source holds, and the windows of time that are its samples."""
+"""Which pictures, sounds and videos a source holds."""
 
 import glob
-import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -14,23 +11,19 @@ from typing import NamedTuple
 import numpy as np
 
 from mmssl.errors import DataError
-from mmssl.modalities.audio import probe_audio
-from mmssl.modalities.bad_sample import BadSample, Report
-from mmssl.modalities.video import Clip, probe_video
+from mmssl.modalities.region import Media, Region
 from mmssl.random import hashed
 from mmssl.sources import first_folder, identity
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".m4a"}
 VIDEOS = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif", ".m4v"}
-PORTION = 64  # files that a thread opens before it takes others
-ROUNDING_SECONDS = 1e-3  # a window may be shorter by so much and still be whole
 
 
 class MediaFile(NamedTuple):
     """A file, its path below the source, its first sub-folder, what is read of it, and the sound that belongs to it.
 
-    Of a picture in an archive or a table `path` is only a name (`archive.tar:member`, `table.parquet:row`).
+    Of what lies in an archive or a table `path` is only a name (`archive.tar:member`, `table.parquet:row`).
     """
 
     path: Path
@@ -53,25 +46,15 @@ class MediaFile(NamedTuple):
             *identity(self.on_disk()),
         ]
 
+    def media(self, cache: Path) -> Media:
+        """What a decoder opens."""
+        return Region(cache / self.stored, self.offset, self.size) if self.stored else self.path
+
     def on_disk(self) -> list[Path]:
         """The files that hold it and its sound, but not one below the cache, whose name says what it was made of."""
         own = Path(self.stored) if self.stored else self.path
         is_cached = self.stored and not own.is_absolute()
         return [*([] if is_cached else [own]), *([self.sound] if self.sound else [])]
-
-
-class Sample(NamedTuple):
-    """A window of a file: where it begins on the file's clock, and the sound of the same time ("" where none)."""
-
-    path: str
-    kind: str
-    label: str
-    start_seconds: float
-    sound: str
-    sound_start_seconds: float
-    stored: str = ""  # as of MediaFile
-    offset: int = 0
-    size: int = 0
 
 
 def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
@@ -172,85 +155,3 @@ def split_files(files: list[MediaFile], ratio: float, seed: int) -> tuple[list[M
         if is_heldout.all():
             is_heldout = share < share.max()
     return [file for file, out in zip(files, is_heldout) if not out], [f for f, out in zip(files, is_heldout) if out]
-
-
-def windows(length: float, seconds: float) -> list[float]:
-    """Where the consecutive windows of a length begin: one at least, and the last at least half full."""
-    count = int((length + ROUNDING_SECONDS) // seconds)
-    count += length - count * seconds >= seconds / 2 - ROUNDING_SECONDS
-    return [number * seconds for number in range(max(1, count))]
-
-
-def samples_of(file: MediaFile, seconds: float, *, with_sound: bool) -> tuple[list[Sample], list[dict]]:
-    """The samples of a file, and what cannot be read of it or of its sound."""
-    bad: list[dict] = []
-    path, sound = str(file.path), str(file.sound or "")
-    paired_seconds = 0.0
-    if sound and with_sound:
-        try:
-            paired_seconds = probe_audio(Path(sound))
-        except BadSample as error:
-            bad.append({"path": sound, "reason": str(error)})
-    try:
-        if file.kind == "image":
-            place = (file.stored, file.offset, file.size)
-            return [Sample(path, "image", file.label, 0.0, sound if paired_seconds else "", 0.0, *place)], bad
-        if file.kind == "audio":
-            starts = windows(probe_audio(file.path), seconds)
-            return [Sample(path, "audio", file.label, start, path, start) for start in starts], bad
-        clip = probe_video(file.path)
-    except BadSample as error:
-        return [], [*bad, {"path": path, "reason": str(error)}]
-    if file.is_paired:
-        clip = clip._replace(
-            has_sound=paired_seconds > 0, sound_start_seconds=clip.video_start_seconds, sound_seconds=paired_seconds
-        )
-    else:
-        sound = path
-    return list(video_samples(file, clip, sound, seconds, with_sound=with_sound)), bad
-
-
-def video_samples(file: MediaFile, clip: Clip, sound: str, seconds: float, *, with_sound: bool) -> Iterator[Sample]:
-    """The windows of a video, each with the sound of the same time where there is some."""
-    for offset in windows(clip.video_seconds, seconds):
-        start = clip.video_start_seconds + offset
-        begins, ends = clip.sound_start_seconds, clip.sound_start_seconds + clip.sound_seconds
-        is_heard = with_sound and clip.has_sound and begins < start + seconds and start < ends - ROUNDING_SECONDS
-        sound_start = start if sound == str(file.path) else offset
-        yield Sample(str(file.path), "video", file.label, start, sound if is_heard else "", sound_start)
-
-
-def limit(source: str, bad: Sequence[dict], num_files: int, report: Report, *, left: int) -> None:
-    """DataError where more files are bad than max(16, 1 %), or no sample is left; then all are reported before."""
-    count, most = len({entry["path"] for entry in bad}), max(16, num_files // 100)
-    if bad and (left == 0 or count > most):
-        for entry in bad:
-            report(entry)
-        raise DataError(
-            f"{source}: {count} of {num_files} files cannot be used, the first is {bad[0]['path']} "
-            f"({bad[0]['reason']}); expected at least one good file and no more than {most} bad ones"
-        )
-
-
-def write_samples(
-    files: list[MediaFile], path: Path, source: str, seconds: float, report: Report, *, with_sound: bool
-) -> None:
-    """Open every file once and write the samples to `path`, whole or not at all; DataError as `limit` says."""
-
-    def opened(start: int) -> list[tuple[list[Sample], list[dict]]]:
-        return [samples_of(file, seconds, with_sound=with_sound) for file in files[start : start + PORTION]]
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        probed = [pair for pairs in pool.map(opened, range(0, len(files), PORTION)) for pair in pairs]
-    samples = [sample for some, _ in probed for sample in some]
-    bad = [entry for _, entries in probed for entry in entries]
-    limit(source, bad, len(files), report, left=len(samples))
-    relative = {str(file.path): file.relative for file in files}
-    sizes = {str(file.path): file.size if file.stored else file.path.stat().st_size for file in files}
-    content = [[relative[each.path], sizes[each.path], each.start_seconds, bool(each.sound)] for each in samples]
-    columns = {name: [getattr(sample, name) for sample in samples] for name in Sample._fields}
-    note = {"source": source, "files": len(files), "bad": bad, "content": f"{hashed(json.dumps(content)):016x}"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(note | {"columns": columns}))
-    temporary.replace(path)

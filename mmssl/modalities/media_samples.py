@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from mmssl.errors import ConfigError
 from mmssl.folder import write_whole
 from mmssl.modalities.audio import decode_audio
 from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.decoding import Decoding, Values, sixteen_bits
-from mmssl.modalities.image import Region, decode_image
-from mmssl.modalities.media_files import MediaFile, Sample, write_samples
+from mmssl.modalities.image import decode_image
+from mmssl.modalities.media_files import MediaFile
+from mmssl.modalities.media_windows import Cutting, Sample, write_samples
 from mmssl.modalities.video import decode_clips
 from mmssl.modalities.world_samples import WORLDS, WorldSamples, world_with
 from mmssl.random import hashed
 
-LAYOUT = 2  # of a table: part of the name by which it is found again
+LAYOUT = 3  # of a table: part of the name by which it is found again
 PORTION = 64  # samples that a thread decodes before it takes others, about
 
 
@@ -60,16 +61,14 @@ class FileSamples:
             return np.array([bool(sound) for sound in self.columns["sound"]], dtype=bool)
         return np.array([kind == modality for kind in self.columns["kind"]], dtype=bool)
 
+    def held_seconds(self) -> Float[np.ndarray, " N"]:
+        """For how long the last frame of each sample's video is shown on, in seconds."""
+        return np.array(self.columns["held_seconds"], dtype=np.float64)
+
     def tasks(self) -> Iterator[Int[np.ndarray, " n"]]:
-        """All samples in portions that are decoded together: whole files."""
-        portion: list[int] = []
-        for _, numbers in groupby(range(len(self)), self.columns["path"].__getitem__):
-            portion += numbers
-            if len(portion) >= PORTION:
-                yield np.array(portion)
-                portion = []
-        if portion:
-            yield np.array(portion)
+        """All samples in portions that are decoded together: a long file in several, for several threads."""
+        for start in range(0, len(self), PORTION):
+            yield np.arange(start, min(start + PORTION, len(self)))
 
     def decode(self, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Iterator[tuple[int, Values | BadSample]]:
         """(index, what the sample holds or why it cannot be used) of each of ascending indices."""
@@ -86,23 +85,22 @@ def decoded_samples(samples: list[Sample], decoding: Decoding) -> Iterator[Value
 
 def pictures(samples: list[Sample], decoding: Decoding) -> Iterator[Values | BadSample]:
     """What is seen in the samples of one file, in ascending order."""
-    kind, path = samples[0].kind, Path(samples[0].path)
+    kind, media = samples[0].kind, samples[0].media()
     if kind == "image":
-        for sample in samples:
-            picture = Region(Path(sample.stored), sample.offset, sample.size) if sample.stored else path
+        for _ in samples:
             try:
-                yield {"image": decode_image(picture, decoding.image_size)}
+                yield {"image": decode_image(media, decoding.image_size)}
             except BadSample as error:
                 yield error
     elif kind == "video":
-        starts = [sample.start_seconds for sample in samples]
-        while starts:  # one pass, begun again behind each window that cannot be used
+        left = [(each.start_seconds, each.start_seconds + decoding.seconds - each.held_seconds) for each in samples]
+        while left:  # one pass, begun again behind each window that cannot be used
             try:
-                for clip in decode_clips(path, decoding.video_size, decoding.frames, tuple(starts), decoding.seconds):
-                    starts.pop(0)
+                for clip in decode_clips(media, decoding.video_size, decoding.frames, tuple(left), decoding.seconds):
+                    left.pop(0)
                     yield {"video": clip}
             except BadSample as error:
-                starts.pop(0)
+                left.pop(0)
                 yield error
     else:
         for _ in samples:
@@ -114,7 +112,7 @@ def with_sound(sample: Sample, seen: Values, decoding: Decoding) -> Values | Bad
     if not sample.sound or "audio" not in decoding.modalities:
         return seen
     try:
-        sound = decode_audio(Path(sample.sound), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds)
+        sound = decode_audio(sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds)
     except BadSample as error:
         return error
     return {**seen, "audio": sixteen_bits(sound)}
@@ -128,14 +126,12 @@ def samples_at(path: Path) -> FileSamples | WorldSamples:
     return FileSamples(note, path.parent) if world is None else WorldSamples(world, note)
 
 
-def table_of(
-    files: list[MediaFile], source: str, seconds: float, cache: Path, report: Report, *, with_sound: bool
-) -> Path:
+def table_of(files: list[MediaFile], source: str, cutting: Cutting, cache: Path, report: Report) -> Path:
     """The table of the samples of these files, made now unless it is there."""
-    content = json.dumps([[file.identity() for file in files], seconds, with_sound])
+    content = json.dumps([[file.identity() for file in files], cutting])
     path = cache / f"samples-{hashed(LAYOUT, source, content):016x}.json"
     if not path.exists():
-        write_samples(files, path, source, seconds, report, with_sound=with_sound)
+        write_samples(files, path, source, cutting, report)
     return path
 
 

@@ -1,7 +1,8 @@
 """A window of a video becomes a clip of square pictures, chosen by their time stamps."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import chain
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,11 @@ from PIL import Image
 from mmssl.modalities.bad_sample import BadSample, damage
 from mmssl.modalities.containers import frames_from, opened, span
 from mmssl.modalities.image import centre
+from mmssl.modalities.region import Media
 
 UPRIGHT = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+ROUNDING_SECONDS = 1e-6  # a time that was asked for may be later by so much
+LATE_SECONDS = 0.1  # that a file may end before it says, where that is more than a frame
 
 
 class Clip(NamedTuple):
@@ -25,9 +29,9 @@ class Clip(NamedTuple):
     sound_seconds: float
 
 
-def probe_video(path: Path) -> Clip:
+def probe_video(media: Media) -> Clip:
     """What the file says about its streams; BadSample where there is no picture to see or it lasts 0 seconds."""
-    with opened(path) as file:
+    with opened(media) as file:
         if file.video is None:
             raise BadSample("no video stream")
         video_start, video_seconds = span(file, file.video)
@@ -38,43 +42,49 @@ def probe_video(path: Path) -> Clip:
 
 
 def decode_video(
-    path: Path, size: int, frames: int, start_seconds: float, seconds: float
+    media: Media, size: int, frames: int, start_seconds: float, seconds: float
 ) -> UInt8[np.ndarray, "{frames} 3 {size} {size}"]:
     """The picture shown at the middle of each of `frames` equal parts of [start, start + seconds).
 
     The first picture is also shown before its time and the last one after its end, so a video of one picture repeats
     it; BadSample where all of the window lies after the end, or a picture in it is damaged.
     """
-    return next(decode_clips(path, size, frames, [start_seconds], seconds))
+    return next(decode_clips(media, size, frames, [(start_seconds, start_seconds)], seconds))
 
 
 def decode_clips(
-    path: Path, size: int, frames: int, starts: Sequence[float], seconds: float
+    media: Media, size: int, frames: int, windows: Sequence[tuple[float, float]], seconds: float
 ) -> Iterator[UInt8[np.ndarray, "{frames} 3 {size} {size}"]]:
-    """The clips of several windows in ascending order, in one pass over the file."""
-    times = [start + (part + 0.5) * seconds / frames for start in starts for part in range(frames)]
-    shown = frames_at(path, times)
+    """The clips of several windows (begin, end of what the file says to hold) in ascending order, in one pass.
+
+    BadSample, too, where the frames end before the file says: a clip is filled up by its last frame on purpose only.
+    """
+    times = [[start + (part + 0.5) * seconds / frames for part in range(frames)] for start, _ in windows]
+    shown = frames_at(media, times)
+    late = max(seconds / frames, LATE_SECONDS)
     previous, picture = None, np.empty(0)
-    for start in starts:
+    for (start, end), asked in zip(windows, times, strict=True):
         clip = np.empty((frames, 3, size, size), dtype=np.uint8)
-        for part in range(frames):
+        for part, time in enumerate(asked):
             frame, ends = next(shown)
             if ends <= start:
                 raise BadSample(f"no frame from {start:g} s on")
+            if ends + late <= time < end:
+                raise BadSample(f"no frame from {ends:g} s on, {end:g} s were expected")
             if frame is not previous:
                 previous, picture = frame, picture_of(frame, size)
             clip[part] = picture
         yield clip
 
 
-def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[Any, float]]:
-    """(frame shown, when it ends where it is the last one else infinity) at each of ascending times."""
-    asked = iter(times)
+def frames_at(media: Media, times: Sequence[Sequence[float]]) -> Iterator[tuple[Any, float]]:
+    """(frame shown, when it ends where it is the last one else infinity) at each of the ascending times of windows."""
+    asked = chain.from_iterable(times)
     wanted = next(asked, None)
     begins, shown = 0.0, None
-    for time, frame in frames_from(path, "video", times[0]):
-        while shown is not None and wanted is not None and wanted < time:
-            yield shown, float("inf")
+    for time, frame in frames_from(media, "video", [(window[0], window[-1] + ROUNDING_SECONDS) for window in times]):
+        while shown is not None and wanted is not None and wanted < time - ROUNDING_SECONDS:
+            yield shown, inf
             wanted = next(asked, None)
         if wanted is None:
             return
@@ -82,15 +92,21 @@ def frames_at(path: Path, times: Sequence[float]) -> Iterator[tuple[Any, float]]
     assert shown is not None
     lasts = float((shown.duration or 0) * shown.time_base)
     while wanted is not None:
-        yield shown, max(begins + lasts, np.nextafter(begins, np.inf))
+        yield shown, max(begins + lasts, np.nextafter(begins, inf))
         wanted = next(asked, None)
 
 
 def picture_of(frame: Any, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
-    """A frame, turned upright, as a square picture."""
+    """A frame, turned upright, as a square picture, cut around the centre; of what shrinks each pixel is a mean of the
+    area that it covers.
+    """
     if frame.is_corrupt:
         raise BadSample(f"a damaged frame at {frame.time:g} s")
     with damage():
-        image = frame.to_image()
         turn = round(frame.rotation / 90) * 90 % 360  # counter-clockwise
+        scale = size / min(frame.width, frame.height)
+        if scale < 1:  # at once with the change to red, green and blue: thrice as fast as all pixels, then fewer
+            sides = (round(scale * frame.width), round(scale * frame.height))
+            frame = frame.reformat(*sides, "rgb24", interpolation="AREA")
+        image = frame.to_image()
         return centre(image.transpose(UPRIGHT[turn]) if turn else image, size)

@@ -9,7 +9,10 @@ from making_media import picture, sound, tone, video
 
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import unreported
-from mmssl.modalities.media_files import Sample, found, samples_of, split_files, windows, write_samples
+from mmssl.modalities.media_files import found, split_files
+from mmssl.modalities.media_windows import Cutting, Sample, samples_of, starts, windows, write_samples
+
+WITH_SOUND, SILENT = Cutting(1.0, with_sound=True), Cutting(1.0, with_sound=False)
 
 
 def names(source, modalities=("image",), paired="") -> list[tuple[str, str, str]]:
@@ -68,22 +71,22 @@ def test_sounds_are_paired_by_their_path_without_the_suffix(tmp_path):
         found(str(tmp_path / "pictures"), ("image", "audio"), str(tmp_path / "none"))
 
 
-@pytest.mark.parametrize("length, starts", [
+@pytest.mark.parametrize("length, begins", [
     (0.02, [0]), (0.99, [0]), (1.0, [0]), (1.4, [0]), (1.5, [0, 1]), (2.0, [0, 1]), (3.49, [0, 1, 2]),
     (3.5, [0, 1, 2, 3]),
 ])  # fmt: skip
-def test_windows_follow_each_other_and_the_last_is_at_least_half_full(length, starts):
-    assert windows(length, 1.0) == starts
-    assert windows(length / 2, 0.5) == [start / 2 for start in starts]
+def test_windows_follow_each_other_and_the_last_is_at_least_half_full(length, begins):
+    assert starts(windows(length, 1.0), "a.mp4", SILENT) == begins
+    assert windows(length / 2, 0.5) == len(begins)
 
 
 def test_a_window_of_a_video_has_sound_only_while_there_is_some(tmp_path):
     video(tmp_path / "a.mp4", [0] * 60, sound=tone(0.9))
     (file,) = found(str(tmp_path), ("video", "audio"), "")
-    samples, bad = samples_of(file, 1.0, with_sound=True)
+    samples, bad = samples_of(file, WITH_SOUND, tmp_path)
     assert not bad
     assert [(sample.start_seconds, bool(sample.sound)) for sample in samples] == [(0, True), (1, False)]
-    assert not any(sample.sound for sample in samples_of(file, 1.0, with_sound=False)[0])
+    assert not any(sample.sound for sample in samples_of(file, SILENT, tmp_path)[0])
 
 
 def test_a_paired_sound_takes_the_place_of_the_sound_track(tmp_path):
@@ -91,10 +94,10 @@ def test_a_paired_sound_takes_the_place_of_the_sound_track(tmp_path):
         video(tmp_path / "videos" / f"{name}.mp4", [0] * 50, sound=tone(2.0))
     path = sound(tmp_path / "sounds" / "a.wav", 2.0)
     paired, alone = found(str(tmp_path / "videos"), ("video", "audio"), str(tmp_path / "sounds"))
-    assert [sample.sound for sample in samples_of(paired, 1.0, with_sound=True)[0]] == [str(path)] * 2
-    assert [sample.sound for sample in samples_of(alone, 1.0, with_sound=True)[0]] == [""] * 2
+    assert [sample.sound for sample in samples_of(paired, WITH_SOUND, tmp_path)[0]] == [str(path)] * 2
+    assert [sample.sound for sample in samples_of(alone, WITH_SOUND, tmp_path)[0]] == [""] * 2
     path.write_bytes(b"")
-    samples, bad = samples_of(paired, 1.0, with_sound=True)
+    samples, bad = samples_of(paired, WITH_SOUND, tmp_path)
     assert [sample.sound for sample in samples] == [""] * 2
     assert [entry["path"] for entry in bad] == [str(path)]
 
@@ -128,7 +131,7 @@ def test_neither_side_is_empty_where_there_are_two_files(tmp_path, ratio):
 
 def table(tmp_path: Path, files: list) -> dict:
     """The table of samples of the files."""
-    write_samples(files, tmp_path / "cache" / "table.json", "the source", 1.0, unreported, with_sound=False)
+    write_samples(files, tmp_path / "cache" / "table.json", "the source", SILENT, unreported)
     return json.loads((tmp_path / "cache" / "table.json").read_text())
 
 
@@ -159,4 +162,4 @@ def test_too_many_unreadable_files_are_an_error_that_names_the_first(tmp_path, g
 def test_a_picture_is_one_sample_and_is_not_opened_for_it(tmp_path):
     picture(tmp_path / "a.png")
     (file,) = found(str(tmp_path), ("image",), "")
-    assert samples_of(file, 1.0, with_sound=True) == ([Sample(str(tmp_path / "a.png"), "image", "", 0.0, "", 0.0)], [])
+    assert samples_of(file, WITH_SOUND, tmp_path) == ([Sample(str(tmp_path / "a.png"), "image", "", 0.0, "", 0.0)], [])

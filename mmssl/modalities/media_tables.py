@@ -1,4 +1,4 @@
-"""Pictures in tar archives, which are read in place, and in tables, whose bytes are copied once into one file."""
+"""Pictures and videos in tar archives, read in place, and in tables, whose bytes are copied once into one file."""
 
 import json
 import sys
@@ -28,11 +28,13 @@ from mmssl.random import hashed
 from mmssl.sections import DataConfig
 from mmssl.sources import Request, first_folder, identity, is_hub_id, is_saved, readable
 
-LAYOUT = 1  # of the copied pictures: part of the name by which they are found again
+LAYOUT = 2  # of the copied files: part of the name by which they are found again
 CONTAINERS = {".parquet", ".tar"}
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
-BLOB, INDEX = "pictures.bin", "index.json"
-OPTIONS = {"documents", "image_column", "label_column", "split", "streaming"}
+BLOB, INDEX = "files.bin", "index.json"
+WORDS = {"image": "picture", "video": "video"}
+COLUMNS = {"image": "image_column", "video": "video_column"}  # modality that tables and archives hold -> its key
+OPTIONS = {"documents", *COLUMNS.values(), "label_column", "split", "streaming"}
 MAX_LABEL_BYTES = 2**20  # of a member that holds a label
 EMPTY_BLOCK = bytes(tarfile.BLOCKSIZE)  # ends a whole archive
 
@@ -45,22 +47,28 @@ class Container(NamedTuple):
 
 
 def all_files(source: str, modalities: tuple[str, ...], config: DataConfig, cache: Path) -> list[MediaFile]:
-    """The files of a source or, where it has none but archives and tables, the pictures in these.
+    """The files of a source or, where it has none but archives and tables, the pictures and videos in these.
 
-    Pictures of tables are copied below the cache, once. DataError where there is nothing to read.
+    Those of tables are copied below the cache, once. DataError where there is nothing to read.
     """
     containers = containers_in(source, kinds(modalities, paired=bool(config.paired)))
     if not containers:
         return found(source, modalities, config.paired)
-    if "image" not in modalities or config.paired:
-        wanted = "pictures with sounds (data.paired)" if config.paired else " and ".join(modalities)
-        raise DataError(f"{source} holds tables or archives, read for pictures alone; expected {wanted} as files")
+    seen = [kind for kind in COLUMNS if kind in modalities]
+    if not seen or config.paired or ("audio" in modalities and "video" not in modalities):
+        wanted = "pictures or videos with sounds (data.paired)" if config.paired else " and ".join(modalities)
+        raise DataError(
+            f"{source} holds tables or archives, read for pictures and videos alone; expected {wanted} as files"
+        )
     archives = [each for each in containers if each.path is not None and each.path.suffix.lower() == ".tar"]
-    files = [file for each in archives for file in pictures_of_archive(each, config.label_column)]
+    files = [file for each in archives for file in files_of_archive(each, tuple(seen), config.label_column)]
     if tables := [each for each in containers if each not in archives]:
-        files += pictures_of_tables(source, tables, config, cache)
+        if len(seen) > 1:
+            raise DataError(f"{source} holds tables, read for one modality; expected {' and '.join(seen)} as files")
+        files += files_of_tables(source, tables, seen[0], config, cache)
     if not files:
-        raise DataError(f"{source} has no picture; expected one member or row with a picture at least")
+        wanted = " or ".join(WORDS[kind] for kind in seen)
+        raise DataError(f"{source} has no {wanted}; expected one member or row with a {wanted} at least")
     return files[: config.documents or None]
 
 
@@ -78,26 +86,29 @@ def containers_in(source: str, suffixes: dict[str, str]) -> list[Container]:
     root, paths = listed(source)
     for each in paths:
         if each.name.lower().endswith(COMPRESSED):
-            raise DataError(f"{each}: a compressed archive; expected .tar, not compressed (pictures are already)")
+            raise DataError(
+                f"{each}: a compressed archive; expected .tar, not compressed (pictures and videos are already)"
+            )
     chosen = [each for each in paths if each.suffix.lower() in CONTAINERS]
     if chosen and (others := counted(each for each in paths if each not in chosen)):
         print(f"note: {source}: ignored {others}", file=sys.stderr)
     return [Container(each, each.relative_to(root).as_posix()) for each in chosen]
 
 
-def pictures_of_archive(archive: Container, label_column: str) -> Iterator[MediaFile]:
-    """The pictures of a .tar, nothing of which is extracted.
+def files_of_archive(archive: Container, modalities: tuple[str, ...], label_column: str) -> Iterator[MediaFile]:
+    """The pictures and videos of a .tar, nothing of which is extracted.
 
     The label is that of the member `X.cls` or of the key `label_column` in `X.json` beside `X.png`, as webdataset has
     it, else the first folder. Names stay names. DataError where the archive is cut off or compressed.
     """
     assert archive.path is not None
-    pictures: dict[str, tuple[int, int]] = {}
+    suffixes = kinds(modalities, paired=False)
+    places: dict[str, tuple[int, int]] = {}
     labels: dict[str, str] = {}
     with readable(str(archive.path), "tar archive, whole and not compressed"):
         for name, content, place in members(archive.path):
-            if name.suffix.lower() in IMAGES:
-                pictures[str(name)] = place  # a later member replaces one of the same name
+            if name.suffix.lower() in suffixes:
+                places[str(name)] = place  # a later member replaces one of the same name
             elif name.suffix == ".cls":
                 labels[sample_key(name)] = content.decode().strip()
             elif name.suffix == ".json":
@@ -105,12 +116,12 @@ def pictures_of_archive(archive: Container, label_column: str) -> Iterator[Media
                 label = entry.get(label_column) if isinstance(entry, dict) else None
                 if label is not None:
                     labels.setdefault(sample_key(name), str(label))
-    for name, (offset, size) in pictures.items():
+    for name, (offset, size) in places.items():
         member = PurePosixPath(name)
         label = labels.get(sample_key(member)) or first_folder(member) or first_folder(PurePosixPath(archive.relative))
         yield MediaFile(
-            Path(f"{archive.path}:{name}"), f"{archive.relative}:{name}", label, "image", None, False,
-            str(archive.path.absolute()), offset, size,
+            Path(f"{archive.path}:{name}"), f"{archive.relative}:{name}", label, suffixes[member.suffix.lower()], None,
+            False, str(archive.path.absolute()), offset, size,
         )  # fmt: skip
 
 
@@ -137,52 +148,55 @@ def sample_key(name: PurePosixPath) -> str:
     return str(name.with_name(name.name.partition(".")[0]))
 
 
-def pictures_of_tables(source: str, tables: list[Container], config: DataConfig, cache: Path) -> list[MediaFile]:
-    """The pictures of tables, each named after its row, copied now unless they are there."""
+def files_of_tables(
+    source: str, tables: list[Container], modality: str, config: DataConfig, cache: Path
+) -> list[MediaFile]:
+    """The pictures or videos of tables, each named after its row, copied now unless they are there."""
     on_disk = [each.path for each in tables if each.path is not None]
     inside = [path for each in on_disk for path in (sorted(each.rglob("*")) if each.is_dir() else [each])]
-    content = json.dumps([config.model_dump(include=OPTIONS), identity(inside)], sort_keys=True)
-    folder = cache / f"pictures-{hashed(LAYOUT, source, content):016x}"
+    content = json.dumps([modality, config.model_dump(include=OPTIONS), identity(inside)], sort_keys=True)
+    folder = cache / f"files-{hashed(LAYOUT, source, content):016x}"
     if not folder.is_dir():
         size = sum(path.stat().st_size for path in inside)
         about = f"about {size / 1e9:.3f} GB" if size else "of a hub source"
-        print(f"note: copying the pictures of {source} into {folder} ({about})", file=sys.stderr)
-        with whole_folder(folder, "pictures", f"expected about {size:,} free bytes") as temporary:
-            copy_pictures(Request(source, config, cache, unreported, 0), tables, temporary)
+        print(f"note: copying the {WORDS[modality]}s of {source} into {folder} ({about})", file=sys.stderr)
+        with whole_folder(folder, f"{WORDS[modality]}s", f"expected about {size:,} free bytes") as temporary:
+            copy_cells(Request(source, config, cache, unreported, 0), tables, modality, temporary)
     blob = f"{folder.name}/{BLOB}"
     return [
-        MediaFile(Path(name), relative, label, "image", None, False, blob, offset, size)
+        MediaFile(Path(name), relative, label, modality, None, False, blob, offset, size)
         for name, relative, label, offset, size in json.loads((folder / INDEX).read_text())
     ]
 
 
-def copy_pictures(request: Request, tables: list[Container], folder: Path) -> None:
-    """Write the undecoded pictures of all rows, one behind the other, and an index of them into a folder."""
-    from mmssl.data import picture_rows  # seconds, which only tables need
+def copy_cells(request: Request, tables: list[Container], modality: str, folder: Path) -> None:
+    """Write what the modality's column holds, not decoded, one behind the other, and an index into a folder."""
+    from mmssl.data import media_rows  # seconds, which only tables need
 
-    rows = ((table, row) for table in tables for row in enumerate(picture_rows(request, table.path)))
+    key = COLUMNS[modality]
+    rows = ((table, row) for table in tables for row in enumerate(media_rows(request, table.path, key)))
     index, told = [], monotonic()
     with (folder / BLOB).open("xb") as blob:
         for table, (number, (cell, label)) in islice(rows, request.config.documents or None):
             name, relative = f"{table.path or request.source}:{number}", f"{table.relative}:{number}"
-            content = content_of(cell, name, request.config.image_column)
+            content = content_of(cell, name, getattr(request.config, key), WORDS[modality])
             label = label or first_folder(PurePosixPath(table.relative if table.path else ""))
             index.append((name, relative, label, blob.tell(), len(content)))
             blob.write(content)
             if monotonic() - told > TELL_SECONDS:
                 told = monotonic()
-                print(f"note: {len(index):,} pictures copied, {blob.tell() / 1e9:.3f} GB", file=sys.stderr)
+                print(f"note: {len(index):,} {WORDS[modality]}s copied, {blob.tell() / 1e9:.3f} GB", file=sys.stderr)
     (folder / INDEX).write_text(json.dumps(index))
 
 
-def content_of(cell: Any, name: str, column: str) -> bytes:
-    """The bytes in a cell: binary, or a struct {bytes, path}; those of an empty one are b"", no picture."""
+def content_of(cell: Any, name: str, column: str, kind: str) -> bytes:
+    """The bytes in a cell: binary, or a struct {bytes, path}; those of an empty one are b"", no picture or video."""
     content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
     if content is None and path is not None:
         raise DataError(
-            f"{name}: holds a path ({path}) and no bytes; expected a table that holds its pictures "
+            f"{name}: holds a path ({path}) and no bytes; expected a table that holds its {kind}s "
             "(a hub source may do so with data.streaming=false)"
         )
     if content is not None and not isinstance(content, bytes):
-        raise DataError(f"{name}: column {column!r} holds {cell!r:.40}; expected the bytes of a picture")
+        raise DataError(f"{name}: column {column!r} holds {cell!r:.40}; expected the bytes of a {kind}")
     return content or b""

@@ -16,13 +16,14 @@ from making_tables import LABELS, PICTURES, SOURCES, cells, dataset, folder, par
 
 from mmssl.config import Config, load_config
 from mmssl.errors import CheckpointError, ConfigError, DataError
-from mmssl.modalities import picture_tables
+from mmssl.modalities import media_tables
 from mmssl.modalities.bad_sample import BadSample
-from mmssl.modalities.image import MAX_BYTES, Region, decode_image
+from mmssl.modalities.image import MAX_BYTES, decode_image
 from mmssl.modalities.labelled_media import labelled_media
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import split_files
-from mmssl.modalities.picture_tables import all_files
+from mmssl.modalities.media_tables import all_files
+from mmssl.modalities.region import Region
 from mmssl.sections import DataConfig
 
 
@@ -109,7 +110,7 @@ def test_an_archive_is_read_in_place_and_names_in_it_are_only_names(tmp_path):
     assert data.train.paths() == [f"{source}:{name}" for name in ("../../up.png", "/root.png", "a.png")]
     pixels = data.train(np.arange(3))["image"][0][2]
     assert pixels.numpy().tobytes() == decode(png(4), tmp_path / "later.png")  # as if it had been extracted
-    assert not list((tmp_path / "run" / "cache").glob("pictures-*"))
+    assert not list((tmp_path / "run" / "cache").glob("files-*"))
     assert not list(tmp_path.rglob("*up.png"))
 
 
@@ -153,7 +154,7 @@ def test_what_holds_no_picture_is_one_line_and_leaves_nothing(tmp_path, make, pa
         all_files(str(source), ("image",), DataConfig(), tmp_path / "cache")
     assert all(part in str(error.value) for part in parts), error.value
     assert "\n" not in str(error.value)
-    assert not list(tmp_path.glob("cache/.pictures-*"))
+    assert not list(tmp_path.glob("cache/.files-*"))
 
 
 def test_files_go_before_archives_and_archives_hold_no_sounds(tmp_path, capsys):
@@ -162,7 +163,7 @@ def test_files_go_before_archives_and_archives_hold_no_sounds(tmp_path, capsys):
     assert len(all_files(str(source), ("image",), DataConfig(), tmp_path)) == 10
     assert capsys.readouterr().err == f"note: {source}: ignored 1 .txt\n"
     for modalities, config in ((("audio",), DataConfig()), (("image", "audio"), DataConfig(paired="sounds"))):
-        with pytest.raises(DataError, match="read for pictures alone"):
+        with pytest.raises(DataError, match="read for pictures and videos alone"):
             all_files(str(source), modalities, config, tmp_path)
     picture(source / "one.png")
     assert [file.relative for file in all_files(str(source), ("image",), DataConfig(), tmp_path)] == ["one.png"]
@@ -174,9 +175,9 @@ def test_tables_are_copied_once_and_again_when_they_change(tmp_path, monkeypatch
     assert [file.identity() for file in files] == [
         file.identity() for file in all_files(str(source), ("image",), DataConfig(), tmp_path / "cache")
     ]
-    (blob,) = tmp_path.glob("cache/pictures-*/pictures.bin")
+    (blob,) = tmp_path.glob("cache/files-*/files.bin")
     assert blob.read_bytes() == b"".join(PICTURES.values())
-    monkeypatch.setattr("mmssl.data.picture_rows", None)
+    monkeypatch.setattr("mmssl.data.media_rows", None)
     assert all_files(str(source), ("image",), DataConfig(), tmp_path / "cache") == files
     source.touch()
     with pytest.raises(TypeError):  # reads again
@@ -184,16 +185,16 @@ def test_tables_are_copied_once_and_again_when_they_change(tmp_path, monkeypatch
 
 
 def test_a_full_disk_while_copying_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(cell, name, column):
+    def full(cell, name, column, kind):
         if name.endswith(":5"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return b"bytes"
 
     source = table(tmp_path / "x")
-    monkeypatch.setattr(picture_tables, "content_of", full)
+    monkeypatch.setattr(media_tables, "content_of", full)
     with pytest.raises(CheckpointError, match=r"No space left on device.*expected about .* free bytes"):
         all_files(str(source), ("image",), DataConfig(), tmp_path / "cache")
-    assert not list((tmp_path / "cache").glob("*pictures-*"))
+    assert not list((tmp_path / "cache").glob("*files-*"))
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

@@ -1,0 +1,68 @@
+"""The bytes of one picture, sound or video: a file, or a part of a file of several, read in place."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+
+class Region(NamedTuple):
+    """The bytes of one member in a file of several."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+Media = Path | Region
+
+
+class Slice(io.RawIOBase):
+    """A region of an open file as a file of its own, of which nothing is read but what is asked for."""
+
+    def __init__(self, file: IO[bytes], offset: int, size: int) -> None:
+        self.file, self.offset, self.size, self.position = file, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        if position < 0:
+            raise ValueError(f"seek to byte {position}; expected 0 or more")
+        self.position = position
+        return position
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self.size - self.position)
+        if count <= 0:
+            return 0
+        self.file.seek(self.offset + self.position)
+        found = self.file.read(count)
+        buffer[: len(found)] = found
+        self.position += len(found)
+        return len(found)
+
+
+@contextmanager
+def bytes_of(media: Media) -> Iterator[IO[bytes] | Slice]:
+    """A file that begins with the first byte of these media and ends with their last."""
+    if isinstance(media, Path):
+        with media.open("rb") as file:
+            yield file
+    else:
+        with media.path.open("rb") as file:
+            yield Slice(file, media.offset, media.size)
+
+
+def size_of(media: Media) -> int:
+    """In bytes, as the region says or the file system."""
+    return media.stat().st_size if isinstance(media, Path) else media.size
