@@ -16,7 +16,8 @@ from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
 from mmssl.evaluate.completion import completed
 from mmssl.evaluate.heldout import heldout_metrics
-from mmssl.evaluate.media import Negatives, evaluate_media, prepared
+from mmssl.evaluate.media import evaluate_media, prepared
+from mmssl.evaluate.negatives import Negatives
 from mmssl.evaluate.readout import Readout, readout_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS

@@ -4,7 +4,7 @@ Beside other clips, the sound is measured against that of the same clip at anoth
 reverse order.
 """
 
-from mmssl.evaluate.media import reversed_time, shifted_sound
+from mmssl.evaluate.negatives import reversed_time, shifted_sound
 from mmssl.media_task import MediaTask
 
 TASK = MediaTask(

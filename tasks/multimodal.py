@@ -3,7 +3,7 @@
 Captions are needed, so it reads the built-in world only: `data.source=savanna`.
 """
 
-from mmssl.evaluate.media import reversed_time
+from mmssl.evaluate.negatives import reversed_time
 from mmssl.media_task import MediaTask
 
 TASK = MediaTask(
