@@ -18,7 +18,7 @@ from mmssl.evaluate.completion import completed
 from mmssl.evaluate.heldout import heldout_metrics
 from mmssl.evaluate.media import evaluate_media, prepared
 from mmssl.evaluate.negatives import Negatives
-from mmssl.evaluate.readout import Readout, readout_of
+from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.modalities.grids import Cut
@@ -42,7 +42,7 @@ from mmssl.train import launch, reseed, restore_weights
 HELDOUT = 64  # samples that are looked at while training
 EXAMPLES = 6  # samples whose completions the report shows
 SAMPLES = 3  # completions of each of them
-FITTED = 256  # pictures that a decoder of embeddings is fitted to
+FITTED = 256  # samples that a decoder of embeddings is fitted to
 CPU = torch.device("cpu")
 
 NoNegatives: Callable[[Config], Negatives] = lambda config: {}  # noqa: E731
@@ -134,12 +134,12 @@ class MediaTask:
             draw_neighbours(found, folder / "neighbours-image.png")
             draw_map(found, folder / "map-image.png")
 
-    def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> Readout | None:
-        """What shows predicted embeddings of pictures, fitted to some that the run was trained on; None where they need
-        none.
+    def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> dict[str, Readout]:
+        """What shows predicted embeddings of each modality, fitted to some samples that the run was trained on; without
+        those that need none.
         """
         device = next(objective.parameters()).device
-        return readout_of(objective, prepared(thinned(data.train, FITTED), inputs, config, FITTED, device))
+        return readouts_of(objective, prepared(thinned(data.train, FITTED), inputs, config, FITTED, device))
 
     def evaluate(self, config: Config, found: Restored) -> None:
         """`mmssl evaluate RUN`."""

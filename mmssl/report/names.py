@@ -24,7 +24,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "video.best_of.{}.psnr": "PSNR of the best of {} predictions, dB",
         "video.copy_last.psnr": "PSNR of the last seen frame repeated, dB",
         "video.ssim": "SSIM of one prediction",
-        "video.rank1": "True clip nearest to the prediction",
+        "video.rank1": "True continuation has the lowest energy of 16, chance 0.0625",
+        "video.rank1.other": "True continuation has the lowest energy of 16 clips, chance 0.0625",
     },
     "Several futures": {
         "uncertainty.coverage": "Futures covered by the samples",

@@ -95,6 +95,8 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("video.psnr", "future frames, PSNR (dB)"),
     ("video.best_of.16.psnr", "  best of 16"),
     ("video.copy_last.psnr", "  copy of the last frame"),
+    ("video.rank1", "true continuation first of 16"),
+    ("video.rank1.other", "  among other clips alone"),
     ("uncertainty.coverage", "coverage of futures, 16 samples"),
     ("uncertainty.coverage_of_the_truth", "  16 draws from the truth"),
     ("uncertainty.precision", "precision of futures"),
