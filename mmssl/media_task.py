@@ -1,5 +1,6 @@
 """What all tasks on pictures, sounds and videos do alike; a task names its modalities and what it measures."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
 from mmssl.evaluate.completion import completed
+from mmssl.evaluate.continuations import continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
 from mmssl.evaluate.media import evaluate_media, prepared
 from mmssl.evaluate.negatives import Negatives
@@ -159,17 +161,26 @@ class MediaTask:
         print("\n".join(map(str, written)))
 
     def score(self, config: Config, found: Restored, x: str, candidates: list[str], *, as_json: bool) -> None:
-        """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first."""
+        """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first.
+
+        Of videos, X is what was and each Y a file of what comes next: the last seconds of X are shown and the first of
+        Y compared, as many as in training (the other way round where a method predicts the past). Where parts of
+        frames are hidden, and of other kinds, X and Y are whole: the first data.seconds of each.
+        """
         objective, inputs, _ = self.restored(config, found)
         mine, kinds = self.kind(x), {self.kind(path) for path in candidates}
         if len(kinds) > 1:
             raise DataError(f"score: candidates of {' and '.join(sorted(kinds))}; expected one kind")
         theirs = kinds.pop()
-        given = inputs.only(mine)(batch_of([x], config, (mine,)))
         compare = objective.energies
         if len(self.modalities) > 1:
             compare = partial(comparing(objective, mine, theirs).energies_between, mine, theirs)
-        answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
+        if self.modalities == ("video",) and (ends := sides(config)) is not None:
+            given, answers = map(inputs, continued(x, candidates, config, *ends))
+            print(f"note: x is {ends[0]} of {x}; y is {ends[1]} of each candidate", file=sys.stderr)
+        else:
+            given = inputs.only(mine)(batch_of([x], config, (mine,)))
+            answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
         with torch.no_grad():
             energies = compare(given, answers)[0].tolist()
         ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies, strict=True)]

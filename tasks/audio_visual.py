@@ -9,7 +9,10 @@ from mmssl.media_task import MediaTask
 
 TASK = MediaTask(
     modalities=("video", "audio"),
-    negatives=lambda config: {"sound_shifted": ("audio", shifted_sound), "time_reversed": ("video", reversed_time(0))},
+    negatives=lambda config: {
+        "sound_shifted": ("audio", shifted_sound),
+        "time_reversed": ("video", reversed_time(slice(None))),
+    },
 )
 
 main, evaluate, predict, score = TASK.main, TASK.evaluate, TASK.predict, TASK.score

@@ -5,15 +5,15 @@ order and shuffled, and against an earlier part of the clip.
 """
 
 from mmssl.config import Config
+from mmssl.evaluate.continuations import hidden_frames
 from mmssl.evaluate.negatives import Negatives, frames_shuffled, reversed_time, time_shifted
 from mmssl.media_task import MediaTask
 
 
 def negatives(config: Config) -> Negatives:
-    """Of the frames after the seen ones; of all of them where no frames are seen whole."""
-    seen = config.method.arguments().get("seen_frames", 0)
+    """Of the hidden frames; of all of them where no frames are seen whole."""
     kinds = {"time_reversed": reversed_time, "frames_shuffled": frames_shuffled, "time_shifted": time_shifted}
-    return {name: ("video", kind(seen)) for name, kind in kinds.items()}
+    return {name: ("video", kind(hidden_frames(config))) for name, kind in kinds.items()}
 
 
 TASK = MediaTask(modalities=("video",), negatives=negatives)

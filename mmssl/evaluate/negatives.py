@@ -20,47 +20,45 @@ Negative = Callable[[Batch], Batch]  # where there is none for a sample, it lack
 Negatives = dict[str, tuple[str, Negative]]  # kind -> the modality that it changes, and how
 
 
-def of_frames(first: int, change: Callable[[Batch, Float[Tensor, "B L C H W"]], Tensor]) -> Negative:
-    """The same clip, its frames from `first` on changed."""
+def of_frames(hidden: slice, change: Callable[[Batch, Float[Tensor, "B L C H W"]], Tensor]) -> Negative:
+    """The same clip with other frames where whole ones are hidden: `change` makes them of the whole clip."""
 
     def negative(batch: Batch) -> Batch:
-        video = batch.views["video"][0]
-        changed = torch.cat([video[:, :first], change(batch, video[:, first:])], 1)
-        return batch._replace(views={**batch.views, "video": [changed]})
+        video = batch.views["video"][0].clone()
+        video[:, hidden] = change(batch, batch.views["video"][0])
+        return batch._replace(views={**batch.views, "video": [video]})
 
     return negative
 
 
-def reversed_time(first: int) -> Negative:
-    """The same clip with its frames from `first` on in reverse order."""
-    return of_frames(first, lambda batch, frames: frames.flip(1))
+def reversed_time(hidden: slice) -> Negative:
+    """The same clip with the hidden frames in reverse order."""
+    return of_frames(hidden, lambda batch, clip: clip[:, hidden].flip(1))
 
 
-def frames_shuffled(first: int) -> Negative:
-    """The same clip with its frames from `first` on in an order of each sample's own, which is never the true one."""
+def frames_shuffled(hidden: slice) -> Negative:
+    """The same clip with the hidden frames in an order of each sample's own, which is never the true one."""
 
-    def shuffled(batch: Batch, frames: Float[Tensor, "B L C H W"]) -> Tensor:
+    def shuffled(batch: Batch, clip: Float[Tensor, "B L C H W"]) -> Tensor:
+        frames = clip[:, hidden]
         order = batch.draw.uniform("frames_shuffled", frames.shape[1]).argsort(1)
         is_true = (order == torch.arange(frames.shape[1], device=order.device)).all(1, keepdim=True)
         order = torch.where(is_true, order.roll(1, 1), order)
         return frames.take_along_dim(order[:, :, None, None, None], 1)
 
-    return of_frames(first, shuffled)
+    return of_frames(hidden, shuffled)
 
 
-def time_shifted(first: int) -> Negative:
-    """The same clip from elsewhere in it: where frames are seen, they come again behind themselves; else the halves
-    change places.
+def time_shifted(hidden: slice) -> Negative:
+    """The same clip from another time: moved by as many frames as are hidden, by half of all at most, so that what was
+    just seen comes again; what leaves at the end comes in at the beginning.
     """
 
-    def negative(batch: Batch) -> Batch:
-        video = batch.views["video"][0]
-        shift = first or video.shape[1] // 2
-        begin = video[:, :first] if first else video[:, -shift:]
-        moved = torch.cat([begin, video[:, :-shift]], 1)
-        return batch._replace(views={**batch.views, "video": [moved]})
+    def shifted(batch: Batch, clip: Float[Tensor, "B L C H W"]) -> Tensor:
+        shift = min(clip[:, hidden].shape[1], clip.shape[1] // 2)
+        return clip.roll(shift, 1)[:, hidden]
 
-    return negative
+    return of_frames(hidden, shifted)
 
 
 def elsewhere(

@@ -85,14 +85,14 @@ def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Pat
 def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
     """The true clip beside the predicted ones as GIF and MP4, at the speed of the clip; and a sheet of its frames."""
     shown, count, seconds = panels(one, row), len(one.original[row]), inputs.config.data.seconds
-    is_whole = (~one.is_hidden[row].flatten(1)).all(1)
-    seen = int(is_whole.long().cumprod(0).sum())  # frames at the beginning
+    hidden = one.is_hidden[row].flatten(1)
+    seen = (~hidden.any(1)).tolist()
     note = note_of(one, row)
     save_png(frames_sheet(shown, seen, seconds, note), png := path.with_suffix(".png"), note)
 
     # where whole frames are hidden, the truth itself shows what is seen
     truth = Panel("truth", to_pixels(one.original[row]).cpu(), "hidden")
-    is_in_part = bool((one.is_hidden[row].flatten(1).any(1) & ~one.is_hidden[row].flatten(1).all(1)).any())
+    is_in_part = bool((hidden.any(1) & ~hidden.all(1)).any())
     moving = [panel for panel in shown[2:] if not panel.title.endswith("mean")]
     frames = film([*shown[: int(is_in_part)], truth, *moving], seen, note_of(one, row, FRAMED))
     save_gif(frames, gif := path.with_suffix(".gif"), count / seconds)
@@ -100,11 +100,11 @@ def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path
     return [gif, mp4, png]
 
 
-def frames_sheet(shown: list[Panel], seen: int, seconds: float, note: str) -> Image.Image:
+def frames_sheet(shown: list[Panel], seen: list[bool], seconds: float, note: str) -> Image.Image:
     """A row for each panel, a column for each frame, or for COLUMNS of them at even distances."""
     count = len(shown[0].clip)
     chosen = torch.linspace(0, count - 1, min(COLUMNS, count)).round().long().tolist()
-    titles = [f"{(frame + 0.5) * seconds / count:.2f} s{', seen' if frame < seen else ''}" for frame in chosen]
+    titles = [f"{(frame + 0.5) * seconds / count:.2f} s{', seen' if seen[frame] else ''}" for frame in chosen]
     rows = [[panel.clip[frame] for frame in chosen] for panel in shown]
     return sheet(rows, titles, names=[panel.title for panel in shown], note=note)
 

@@ -42,14 +42,14 @@ class Panel(NamedTuple):
     kind: str
 
 
-def film(panels: Sequence[Panel], seen: int, note: str = "", least: int = LEAST) -> list[Image.Image]:
-    """The frames of clips side by side; the first `seen` of them were shown to the model. `note` is said below."""
+def film(panels: Sequence[Panel], seen: Sequence[bool], note: str = "", least: int = LEAST) -> list[Image.Image]:
+    """The frames of clips side by side; `seen` says which were shown to the model whole. `note` is said below."""
     lengths = [len(panel.clip) for panel in panels]
     assert len({*lengths}) == 1, f"clips of {lengths} frames"
-    return [_moment(panels, time, seen, note, least) for time in range(lengths[0])]
+    return [_moment(panels, time, seen[time], note, least) for time in range(lengths[0])]
 
 
-def _moment(panels: Sequence[Panel], time: int, seen: int, note: str, least: int) -> Image.Image:
+def _moment(panels: Sequence[Panel], time: int, seen: bool, note: str, least: int) -> Image.Image:
     """One frame of a film, and a line at the bottom that tells the time."""
     widest = max(round(letters().getlength(word)) for word in (*(panel.title for panel in panels), *OUTLINES))
     rows = [panels[start : start + IN_A_ROW] for start in range(0, len(panels), IN_A_ROW)]
@@ -65,7 +65,7 @@ def _moment(panels: Sequence[Panel], time: int, seen: int, note: str, least: int
     return noted
 
 
-def _side_by_side(panels: Sequence[Panel], time: int, seen: int, widest: int, least: int) -> Image.Image:
+def _side_by_side(panels: Sequence[Panel], time: int, seen: bool, widest: int, least: int) -> Image.Image:
     """The pictures of one time: titles above, what each is below."""
     font, space = letters(), FRAME + 2
     pictures = [enlarged(panel.clip[time], least) for panel in panels]
@@ -76,7 +76,7 @@ def _side_by_side(panels: Sequence[Panel], time: int, seen: int, widest: int, le
     draw = ImageDraw.Draw(canvas)
     left, top = MARGIN, MARGIN + LINE
     for picture, panel, width in zip(pictures, panels, widths, strict=True):
-        kind = "seen" if time < seen else panel.kind
+        kind = "seen" if seen else panel.kind
         middle = left + width // 2
         corner = (middle - picture.width // 2, top + space)
         canvas.paste(picture, corner)

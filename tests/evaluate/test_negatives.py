@@ -18,6 +18,7 @@ from mmssl.evaluate.negatives import (
 )
 from mmssl.random import Draw
 
+LATER, ALL = slice(2, None), slice(None)  # the frames that are hidden
 CPU = torch.device("cpu")
 
 
@@ -36,7 +37,7 @@ def order(batch: Batch) -> list[list[int]]:
 def test_negatives_change_what_they_name_and_nothing_else():
     batch = both()
     clip, sound = batch.views["video"][0].clone(), batch.views["audio"][0]
-    for kind in (reversed_time(2), frames_shuffled(2), time_shifted(2)):
+    for kind in (reversed_time(LATER), frames_shuffled(LATER), time_shifted(LATER)):
         changed = kind(batch)
         assert torch.equal(changed.views["audio"][0], sound)
         assert torch.equal(changed.views["video"][0][:, :2], clip[:, :2])
@@ -47,24 +48,26 @@ def test_negatives_change_what_they_name_and_nothing_else():
 
 
 def test_reversed_frames_are_those_of_the_end_first():
-    assert order(reversed_time(2)(both(1))) == [[0, 1, 4, 3, 2]]
-    assert order(reversed_time(0)(both(1))) == [[4, 3, 2, 1, 0]]
+    assert order(reversed_time(LATER)(both(1))) == [[0, 1, 4, 3, 2]]
+    assert order(reversed_time(slice(0, 3))(both(1))) == [[2, 1, 0, 3, 4]]
+    assert order(reversed_time(ALL)(both(1))) == [[4, 3, 2, 1, 0]]
 
 
-def test_what_was_seen_comes_again_in_a_shifted_clip():
-    assert order(time_shifted(2)(both(1))) == [[0, 1, 0, 1, 2]]
-    assert order(time_shifted(3)(both(1))) == [[0, 1, 2, 0, 1]]
-    assert order(time_shifted(0)(both(1))) == [[3, 4, 0, 1, 2]]
+def test_in_a_shifted_clip_comes_again_what_was_just_seen():
+    assert order(time_shifted(LATER)(both(1))) == [[0, 1, 0, 1, 2]]
+    assert order(time_shifted(slice(6, None))(both(1, 8))) == [[0, 1, 2, 3, 4, 5, 4, 5]]
+    assert order(time_shifted(slice(0, 2))(both(1))) == [[3, 4, 2, 3, 4]]
+    assert order(time_shifted(ALL)(both(1))) == [[3, 4, 0, 1, 2]]
 
 
 def test_shuffled_frames_are_all_there_and_never_in_the_true_order():
-    found = order(frames_shuffled(3)(both(300, 6)))
+    found = order(frames_shuffled(slice(3, None))(both(300, 6)))
     assert {tuple(row[:3]) for row in found} == {(0, 1, 2)}
     counts = {turn: [row[3:] for row in found].count(list(turn)) for turn in ((3, 5, 4), (4, 3, 5), (4, 5, 3), (5, 3, 4), (5, 4, 3))}  # fmt: skip  # noqa: E501
     assert sum(counts.values()) == 300
     assert min(counts.values()) > 30
     # the order is a sample's own
-    again = order(frames_shuffled(3)(both(300, 6)))
+    again = order(frames_shuffled(slice(3, None))(both(300, 6)))
     assert again == found
 
 

@@ -93,7 +93,7 @@ def filmed(monkeypatch, tmp_path):
     def of(hidden: torch.Tensor, values: list[float], **options):
         kept: dict[str, Any] = {}
 
-        def keep_film(panels: list[Panel], seen: int, note: str):
+        def keep_film(panels: list[Panel], seen: list[bool], note: str):
             kept.update(panels={panel.title: panel for panel in panels}, seen=seen, note=note)
             return [Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue", "white")]
 
@@ -122,7 +122,7 @@ def test_futures_stand_beside_the_true_one_and_a_sheet_has_a_row_for_each(filmed
     assert {title: panel.kind for title, panel in found["panels"].items()} == {
         "truth": "hidden", "predicted 1": "predicted", "predicted 2": "predicted", "predicted: spread": "predicted",
     }  # fmt: skip
-    assert found["seen"] == 2
+    assert found["seen"] == [True, True, False, False]
     assert "Orange dashes: what it says" in found["note"]
     names = ["seen", "hidden: the truth", "predicted 1", "predicted 2", "predicted: mean", "predicted: spread"]
     assert list(found["rows"]) == names
@@ -137,7 +137,7 @@ def test_a_clip_hidden_in_part_is_shown_with_what_is_left_of_it(filmed):
     found = filmed(RIGHT, [0.5])
     assert list(found["panels"]) == ["seen", "truth", "predicted"]
     assert found["panels"]["seen"].kind == "seen"
-    assert found["seen"] == 0
+    assert found["seen"] == [False] * 4
     assert left_and_right(found["panels"]["seen"].clip[3]) == (level(1), level(0))
 
 
