@@ -11,7 +11,7 @@ from mmssl.augment import to_pixels
 from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
 from mmssl.report.films import Panel, film, save_gif, save_mp4
-from mmssl.report.pictures import save_png, save_wav, sheet, spectrogram_picture
+from mmssl.report.pictures import LEAST, save_png, save_wav, sheet, shrunk, spectrogram_picture
 
 GREY = 0.0  # of what is not shown, in the encoder's units
 DECODED = (
@@ -22,6 +22,7 @@ FRAMED = (
     "Black frame: what the model was shown. Blue dots: what really came, hidden from it. Orange dashes: what it says."
 )
 COLUMNS = 16  # frames of a clip in a sheet, at most
+IN_SHEET, IN_GIF, IN_FILM = 96, 128, 256  # pixels that the shorter side of a clip is shown with, at most
 
 
 def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, names: list[str]) -> list[Path]:
@@ -62,7 +63,7 @@ def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[P
     """A sheet: seen, hidden, predicted."""
     shown, note = panels(one, row), note_of(one, row)
     drawn = sheet([[panel.clip for panel in shown]], [panel.title for panel in shown], note=note)
-    save_png(drawn, target := path.with_suffix(".png"), note)
+    save_png(drawn, target := path.with_suffix(".png"), DECODED if one.is_decoded else "")
     return [target]
 
 
@@ -87,17 +88,25 @@ def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path
     shown, count, seconds = panels(one, row), len(one.original[row]), inputs.config.data.seconds
     hidden = one.is_hidden[row].flatten(1)
     seen = (~hidden.any(1)).tolist()
-    note = note_of(one, row)
-    save_png(frames_sheet(shown, seen, seconds, note), png := path.with_suffix(".png"), note)
+    save_png(frames_sheet(shown, seen, seconds, note_of(one, row)), png := path.with_suffix(".png"))
 
     # where whole frames are hidden, the truth itself shows what is seen
     truth = Panel("truth", to_pixels(one.original[row]).cpu(), "hidden")
     is_in_part = bool((hidden.any(1) & ~hidden.all(1)).any())
-    moving = [panel for panel in shown[2:] if not panel.title.endswith("mean")]
-    frames = film([*shown[: int(is_in_part)], truth, *moving], seen, note_of(one, row, FRAMED))
-    save_gif(frames, gif := path.with_suffix(".gif"), count / seconds)
-    save_mp4(frames, mp4 := path.with_suffix(".mp4"), count / seconds)
+    moving = [*shown[: int(is_in_part)], truth, *(panel for panel in shown[2:] if not panel.title.endswith("mean"))]
+    gif, mp4 = path.with_suffix(".gif"), path.with_suffix(".mp4")
+    for target, save, most in ((gif, save_gif, IN_GIF), (mp4, save_mp4, IN_FILM)):
+        sized, least = bounded(moving, most)
+        save(film(sized, seen, note_of(one, row, FRAMED), least), target, count / seconds)
     return [gif, mp4, png]
+
+
+def bounded(shown: list[Panel], most: int) -> tuple[list[Panel], int]:
+    """(clips of which a large one is shrunk by a whole number, the pixels that their shorter side shall have)."""
+    factor = -(-min(shown[0].clip.shape[-2:]) // most)
+    if factor == 1:
+        return shown, LEAST
+    return [panel._replace(clip=shrunk(panel.clip, factor)) for panel in shown], 1
 
 
 def frames_sheet(shown: list[Panel], seen: list[bool], seconds: float, note: str) -> Image.Image:
@@ -105,8 +114,9 @@ def frames_sheet(shown: list[Panel], seen: list[bool], seconds: float, note: str
     count = len(shown[0].clip)
     chosen = torch.linspace(0, count - 1, min(COLUMNS, count)).round().long().tolist()
     titles = [f"{(frame + 0.5) * seconds / count:.2f} s{', seen' if seen[frame] else ''}" for frame in chosen]
-    rows = [[panel.clip[frame] for frame in chosen] for panel in shown]
-    return sheet(rows, titles, names=[panel.title for panel in shown], note=note)
+    sized, least = bounded(shown, IN_SHEET)
+    rows = [[panel.clip[frame] for frame in chosen] for panel in sized]
+    return sheet(rows, titles, least, names=[panel.title for panel in shown], note=note)
 
 
 def deviation(samples: list[Tensor]) -> Tensor:

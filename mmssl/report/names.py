@@ -92,7 +92,7 @@ PLACES: dict[str, tuple[int, int]] = {
 OTHER = "Other measures"
 PATTERNS = {key: re.compile(re.escape(key).replace(r"\{\}", "(.+)")) for key in NAMES if "{}" in key}
 BEST: dict[str, int] = {
-    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1"), HIGHER),
+    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1", "other"), HIGHER),
     **dict.fromkeys(("r1", "r5", "r10"), HIGHER),
     **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation", "offset_seconds"), LOWER),
 }

@@ -112,8 +112,8 @@ def enlarged(picture: Picture, least: int = LEAST) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def shrunk(picture: Picture, factor: int) -> Picture:
-    """A picture of which each pixel is the mean of a square of factor x factor."""
+def shrunk(picture: UInt8[Tensor, "*L 3 _H _W"], factor: int) -> UInt8[Tensor, "*L 3 _h _w"]:
+    """A picture, or each of a clip, of which each pixel is the mean of a square of factor x factor."""
     return functional.avg_pool2d(picture.float(), factor).round().to(torch.uint8)
 
 

@@ -12,8 +12,9 @@ from mmssl.augment import to_pixels
 from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
 from mmssl.modalities.grids import Cut
-from mmssl.report.completions import draw_film, draw_picture
+from mmssl.report.completions import bounded, draw_film, draw_picture
 from mmssl.report.films import Panel
+from mmssl.report.pictures import LEAST
 
 HIDDEN = (torch.arange(16) >= 8).expand(1, 3, 16, 16)
 
@@ -27,6 +28,7 @@ def drawn(monkeypatch, tmp_path):
 
         def keep_sheet(rows, titles, note):
             kept.update(zip(titles, rows[0], strict=True))
+            kept.update(note=note)
             return Image.new("RGB", (8, 8))
 
         def keep_caption(image, path, caption):
@@ -60,7 +62,7 @@ def level(value: float) -> int:
 def test_several_predictions_are_shown_with_their_mean_and_spread(drawn):
     found = drawn([-1.0, 1.0, 1.5])
     names = ["seen", "hidden: the truth", "predicted 1", "predicted 2", "predicted 3", "predicted: mean"]
-    assert list(found) == [*names, "predicted: spread", "caption"]
+    assert list(found) == [*names, "predicted: spread", "note", "caption"]
     assert left_and_right(found["seen"]) == (level(1), level(0))
     assert left_and_right(found["hidden: the truth"]) == (level(0), level(1))
     assert left_and_right(found["predicted 1"]) == (level(1), level(-1))
@@ -68,18 +70,20 @@ def test_several_predictions_are_shown_with_their_mean_and_spread(drawn):
     assert left_and_right(found["predicted: spread"]) == (0, 255)
     # deviations of (0, 255, 255) and so on would be white: here they are those of -1, 1 and 1.5
     white = torch.tensor([float(level(value)) for value in (-1, 1, 1.5)]).std()
-    assert f"white is {white:.0f} of 255" in found["caption"]
+    assert f"white is {white:.0f} of 255" in found["note"]
+    assert found["caption"] == ""
 
 
 def test_a_single_prediction_has_no_mean_and_no_spread(drawn):
-    assert list(drawn([0.5])) == ["seen", "hidden: the truth", "predicted", "caption"]
+    assert list(drawn([0.5])) == ["seen", "hidden: the truth", "predicted", "note", "caption"]
 
 
 def test_pixels_that_are_not_the_models_own_are_called_decoded_beside_the_best_that_they_can_be(drawn):
     found = drawn([0.0, 1.0], limit=torch.full((1, 3, 16, 16), 0.5))
     assert list(found)[2:7] == ["decoded: the truth", "decoded 1", "decoded 2", "decoded: mean", "decoded: spread"]
     assert left_and_right(found["decoded: the truth"]) == (level(0.5),) * 2
-    assert "drawn by a decoder (a linear map) fitted afterwards to frozen features" in found["caption"]
+    for said in (found["caption"], found["note"]):
+        assert "drawn by a decoder (a linear map) fitted afterwards to frozen features" in said
 
 
 FUTURE = (torch.arange(4) >= 2)[None, :, None, None, None].expand(1, 4, 3, 16, 16)
@@ -93,11 +97,11 @@ def filmed(monkeypatch, tmp_path):
     def of(hidden: torch.Tensor, values: list[float], **options):
         kept: dict[str, Any] = {}
 
-        def keep_film(panels: list[Panel], seen: list[bool], note: str):
+        def keep_film(panels: list[Panel], seen: list[bool], note: str, least: int):
             kept.update(panels={panel.title: panel for panel in panels}, seen=seen, note=note)
             return [Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue", "white")]
 
-        def keep_sheet(rows, titles, names, note):
+        def keep_sheet(rows, titles, least, names, note):
             kept.update(rows=dict(zip(names, rows, strict=True)), titles=titles)
             return Image.new("RGB", (8, 8))
 
@@ -153,3 +157,12 @@ def test_a_film_has_the_speed_of_its_clip(filmed, tmp_path):
         assert container.streams.video[0].average_rate == 2
     with Image.open(tmp_path / "a.gif") as image:
         assert image.info["duration"] == 500
+
+
+def test_a_large_clip_is_shrunk_by_a_whole_number_and_a_small_one_left_as_it_is():
+    clip = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8).to(torch.uint8)
+    (small,), least = bounded([Panel("a", clip, "seen")], 5)
+    assert (small.clip.shape, least) == ((2, 3, 4, 4), 1)
+    assert float(small.clip[1, 2, 0, 0]) == round(float(clip[1, 2, :2, :2].float().mean()))
+    (same,), least = bounded([Panel("a", clip, "seen")], 8)
+    assert (torch.equal(same.clip, clip), least) == (True, LEAST)
