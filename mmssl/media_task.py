@@ -16,7 +16,7 @@ from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
 from mmssl.evaluate.completion import completed
-from mmssl.evaluate.continuations import continued, sides
+from mmssl.evaluate.continuations import clips_of, continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
 from mmssl.evaluate.media import evaluate_media, prepared
 from mmssl.evaluate.negatives import Negatives
@@ -151,10 +151,16 @@ class MediaTask:
     def predict(self, config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:
         """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds."""
         objective, prepare, data = self.restored(config, found)
-        batch = prepare(batch_of(inputs, config, self.modalities))
+        unknown: frozenset[int] = frozenset()
+        if self.modalities == ("video",):
+            batch, unknown = clips_of(inputs, config)
+        else:
+            batch = batch_of(inputs, config, self.modalities)
         folder, names = out or Path(config.run) / "predictions", [Path(path).stem for path in inputs]
         decode = self.decoder(objective, prepare, config, data)
-        written = draw_completions(completed(objective, batch, samples=samples, decode=decode), prepare, folder, names)
+        completions = completed(objective, prepare(batch), samples=samples, decode=decode)
+        filled = {name: one._replace(unknown=unknown) for name, one in completions.items()}
+        written = draw_completions(filled, prepare, folder, names)
         if not written:
             method = config.method.name
             raise ConfigError(f"predict: {method} fills in nothing that one can look at; expected a method like mae")

@@ -27,6 +27,7 @@ class Completed(NamedTuple):
     seen: Tensor  # what is seen of it, perhaps noisy, and 0 elsewhere
     is_hidden: Tensor  # of the same shape
     samples: list[Tensor]  # filled in, once for each sample asked for
+    unknown: frozenset[int] = frozenset()  # samples of which nobody knows what is hidden: `original` is then no truth
     limit: Tensor | None = None  # filled in with what a decoder draws of the target's own embeddings, where it drew
 
     @property

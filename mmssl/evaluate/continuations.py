@@ -12,9 +12,9 @@ from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample
-from mmssl.modalities.labelled_media import kind_of
+from mmssl.modalities.labelled_media import first_window, kind_of
 from mmssl.modalities.media_cache import quiet
-from mmssl.modalities.video import decode_video, probe_video
+from mmssl.modalities.video import Clip, decode_video, probe_video
 from mmssl.random import Draw
 
 Frames = UInt8[np.ndarray, "L 3 size size"]
@@ -55,6 +55,25 @@ def sides(config: Config) -> tuple[Side, Side] | None:
     )
 
 
+def clips_of(paths: list[str], config: Config) -> tuple[Batch, frozenset[int]]:
+    """The first clip of each file, and the files of which nobody knows what is hidden.
+
+    These are the files too short for a whole clip where whole frames are predicted: only the end that is shown is read,
+    and its last frame stands for what is hidden.
+    """
+    ends, clips, unknown = sides(config), [], []
+    for row, path in enumerate(paths):
+        if ends is None or is_as_long(path, config.data.seconds, config.video.frames):
+            clips.append(first_window(path, config, ("video",))["video"])
+            continue
+        given, asked = ends
+        shown = part_of(path, config, given)
+        stands = np.repeat(shown[-1:] if given.is_last else shown[:1], asked.frames, axis=0)
+        clips.append(np.concatenate([shown, stands] if given.is_last else [stands, shown]))
+        unknown.append(row)
+    return batch_of_clips(clips, config), frozenset(unknown)
+
+
 def continued(x: str, candidates: list[str], config: Config, given: Side, asked: Side) -> tuple[Batch, Batch]:
     """(x, its hidden frames those of the first candidate; x with each candidate in their place), not yet prepared."""
     shown = part_of(x, config, given)
@@ -71,19 +90,32 @@ def batch_of_clips(clips: list[Frames], config: Config) -> Batch:
 
 
 def part_of(path: str, config: Config, side: Side) -> Frames:
-    """One end of a file; DataError where it cannot be read or is too short. What is missing of the time of the last
-    frame, half of its distance from the next, may be missing.
-    """
-    kind_of(path, ("video",))
+    """One end of a file; DataError where it cannot be read or is too short."""
+    if not is_as_long(path, side.seconds, side.frames):
+        raise DataError(
+            f"{path} lasts {probed(path).video_seconds:.3g} s; expected {side.seconds:g} s or more, "
+            f"{side.frames} frame(s) {side.of_what}"
+        )
+    clip = probed(path)
+    start = clip.video_start_seconds + max(0.0, clip.video_seconds - side.seconds) * side.is_last
     try:
         with quiet():
-            clip = probe_video(Path(path))
-            if clip.video_seconds < side.seconds * (1 - 0.5 / side.frames):
-                raise DataError(
-                    f"{path} lasts {clip.video_seconds:.3g} s; expected {side.seconds:g} s or more, "
-                    f"{side.frames} frame(s) {side.of_what}"
-                )
-            start = clip.video_start_seconds + max(0.0, clip.video_seconds - side.seconds) * side.is_last
             return decode_video(Path(path), config.video.size, side.frames, start, side.seconds)
+    except BadSample as error:
+        raise DataError(f"{path} cannot be used: {error}; expected a readable video") from error
+
+
+def is_as_long(path: str, seconds: float, frames: int) -> bool:
+    """Whether a file holds so many frames of so many seconds: the last one is shown in the middle of its time, so half
+    of that may be missing.
+    """
+    return probed(path).video_seconds >= seconds * (1 - 0.5 / frames)
+
+
+def probed(path: str) -> Clip:
+    """What a user's file says of its streams; DataError where it is no video that can be read."""
+    kind_of(path, ("video",))
+    try:
+        return probe_video(Path(path))
     except BadSample as error:
         raise DataError(f"{path} cannot be used: {error}; expected a readable video") from error

@@ -39,9 +39,10 @@ def panels(one: Completed, row: int) -> list[Panel]:
     of several their mean, and where they differ.
     """
     samples, word = [sample[row] for sample in one.samples], "decoded" if one.is_decoded else "predicted"
-    hidden = torch.where(one.is_hidden[row], one.original[row], GREY)
-    views = [("seen", one.seen[row], "seen"), ("hidden: the truth", hidden, "hidden")]
-    if one.limit is not None:
+    views = [("seen", one.seen[row], "seen")]
+    if is_known := row not in one.unknown:
+        views.append(("hidden: the truth", torch.where(one.is_hidden[row], one.original[row], GREY), "hidden"))
+    if one.limit is not None and is_known:
         views.append((f"{word}: the truth", one.limit[row], "hidden"))
     views += [(title, sample, "predicted") for title, sample in zip(numbered(len(samples), word), samples, strict=True)]
     if len(samples) > 1:
@@ -90,10 +91,14 @@ def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path
     seen = (~hidden.any(1)).tolist()
     save_png(frames_sheet(shown, seen, seconds, note_of(one, row)), png := path.with_suffix(".png"))
 
-    # where whole frames are hidden, the truth itself shows what is seen
-    truth = Panel("truth", to_pixels(one.original[row]).cpu(), "hidden")
-    is_in_part = bool((hidden.any(1) & ~hidden.all(1)).any())
-    moving = [*shown[: int(is_in_part)], truth, *(panel for panel in shown[2:] if not panel.title.endswith("mean"))]
+    # where whole frames are hidden and what they hold is known, the truth itself shows what is seen
+    is_known, is_in_part = row not in one.unknown, bool((hidden.any(1) & ~hidden.all(1)).any())
+    moving = [panel for panel in shown if not panel.title.endswith(("mean", "hidden: the truth"))]
+    if is_known:
+        truth = Panel("truth", to_pixels(one.original[row]).cpu(), "hidden")
+        moving = [*moving[: int(is_in_part)], truth, *moving[1:]]
+    elif not is_in_part:
+        moving[0] = moving[0]._replace(kind="hidden")
     gif, mp4 = path.with_suffix(".gif"), path.with_suffix(".mp4")
     for target, save, most in ((gif, save_gif, IN_GIF), (mp4, save_mp4, IN_FILM)):
         sized, least = bounded(moving, most)

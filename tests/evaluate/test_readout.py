@@ -1,5 +1,7 @@
 """What embeddings hold of pixels is shown by a linear map that is fitted afterwards, and is called decoded."""
 
+from typing import Any
+
 import pytest
 import torch
 from sklearn.linear_model import Ridge
@@ -37,7 +39,7 @@ def test_pixels_that_are_linear_in_the_embedding_come_back():
     torch.testing.assert_close(found(x[None])[0], x @ map_ + 3, rtol=0, atol=0.05)
 
 
-OPTIONS = {"ijepa": {"mask": "right"}}  # whose blocks would overlap
+OPTIONS: dict[str, Any] = {"ijepa": {"mask": "right"}}  # whose blocks would overlap
 EMBEDDINGS = {"ijepa": ("image",), "vjepa": ("video",), "audio_visual_jepa": ("video", "audio")}
 
 

@@ -145,6 +145,14 @@ def test_a_clip_hidden_in_part_is_shown_with_what_is_left_of_it(filmed):
     assert left_and_right(found["panels"]["seen"].clip[3]) == (level(1), level(0))
 
 
+def test_where_nobody_knows_what_comes_nothing_is_called_the_truth(filmed):
+    found = filmed(FUTURE, [-1.0, 1.0], unknown=frozenset({0}))
+    assert list(found["panels"]) == ["seen", "predicted 1", "predicted 2", "predicted: spread"]
+    assert list(found["rows"]) == ["seen", "predicted 1", "predicted 2", "predicted: mean", "predicted: spread"]
+    assert int(found["panels"]["seen"].clip[3].unique()) == level(0)
+    assert found["panels"]["seen"].kind == "hidden"
+
+
 def test_a_film_of_decoded_embeddings_says_so(filmed):
     found = filmed(RIGHT, [0.5], limit=torch.zeros(1, 4, 3, 16, 16))
     assert list(found["panels"]) == ["seen", "truth", "decoded: the truth", "decoded"]
