@@ -44,7 +44,9 @@ class Normal(NamedTuple):
 
     def plus(self, other: "Normal | None") -> "Normal":
         """Those of the patches of both."""
-        return self if other is None else Normal(*(one + two for one, two in zip(self, other, strict=True)))
+        if other is None:
+            return self
+        return Normal(self.squares + other.squares, self.products + other.products, self.patches + other.patches)
 
 
 def normal(x: Float[Tensor, "N F"], y: Float[Tensor, "N D"]) -> Normal:
