@@ -76,10 +76,10 @@ def test_a_window_elsewhere_is_of_the_same_file():
 
 
 def test_windows_of_a_file_are_told_from_one_another(tmp_path):
-    for number in range(5):  # one window each of a and b, three of the others
+    for number in range(6):  # one window each of a and b, three of the others
         seconds = 2 if number < 2 else 6
-        frames = [40 * number + time * 4 for time in range(4 * seconds)]
-        video(tmp_path / "videos" / f"{'abcde'[number]}.mp4", frames, fps=4)
+        frames = [30 * number + time * 4 for time in range(4 * seconds)]
+        video(tmp_path / "videos" / f"{'abcdef'[number]}.mp4", frames, fps=4)
     overrides = (f"data.source={tmp_path / 'videos'}", f"data.heldout={tmp_path / 'videos'}", "evaluate.documents=16")
     config = media_config(tmp_path, "video_prediction", *overrides)
     task, data, inputs, objective = parts_of(config)
@@ -89,7 +89,7 @@ def test_windows_of_a_file_are_told_from_one_another(tmp_path):
     answers, paths = negative(batch), data.heldout.paths()
     there = answers.present("video")
     assert {paths[row][-5] for row in range(len(there)) if not there[row]} == {"a", "b"}
-    assert int(there.sum()) == 9
+    assert int(there.sum()) == 12
     whole = batch.views["video"][0]
     for row in range(len(there)):
         same = [other for other in range(len(whole)) if torch.equal(whole[other], answers.views["video"][0][row])]
@@ -97,6 +97,9 @@ def test_windows_of_a_file_are_told_from_one_another(tmp_path):
         assert {paths[other] for other in same} == {paths[row]}
     found = model_results(objective, inputs, config, data.heldout, task.negatives(config))
     assert 0 <= found["energy.ladder.elsewhere"] <= 1
+    # of 14 clips: 13 others and four wrong ones of its own, so there are 15; 15 other clips there are not
+    assert 0 <= found["video.rank1"] <= 1
+    assert "video.rank1.other" not in found
 
 
 def test_in_a_built_in_world_there_is_no_other_window(tmp_path):
