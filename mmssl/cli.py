@@ -72,7 +72,9 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """The energy F(X, Y) of each candidate, lowest first."""
+    """The energy F(X, Y) of each candidate, lowest first. Of videos X is what was and each Y a file of what comes next:
+    the end of X is shown, the beginning of Y compared, where the run predicts whole frames; else both are whole clips.
+    """
     from mmssl.runs import open_task
 
     task, config, found = open_task(run)

@@ -1,5 +1,6 @@
 """What all tasks on pictures, sounds and videos do alike; a task names its modalities and what it measures."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +16,11 @@ from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
 from mmssl.evaluate.completion import completed
+from mmssl.evaluate.continuations import clips_of, continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
-from mmssl.evaluate.media import Negatives, evaluate_media, prepared
-from mmssl.evaluate.readout import Readout, readout_of
+from mmssl.evaluate.media import evaluate_media, prepared
+from mmssl.evaluate.negatives import Negatives
+from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.modalities.grids import Cut
@@ -41,7 +44,7 @@ from mmssl.train import launch, reseed, restore_weights
 HELDOUT = 64  # samples that are looked at while training
 EXAMPLES = 6  # samples whose completions the report shows
 SAMPLES = 3  # completions of each of them
-FITTED = 256  # pictures that a decoder of embeddings is fitted to
+FITTED = 256  # samples that a decoder of embeddings is fitted to
 CPU = torch.device("cpu")
 
 NoNegatives: Callable[[Config], Negatives] = lambda config: {}  # noqa: E731
@@ -133,12 +136,12 @@ class MediaTask:
             draw_neighbours(found, folder / "neighbours-image.png")
             draw_map(found, folder / "map-image.png")
 
-    def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> Readout | None:
-        """What shows predicted embeddings of pictures, fitted to some that the run was trained on; None where they need
-        none.
+    def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> dict[str, Readout]:
+        """What shows predicted embeddings of each modality, fitted to some samples that the run was trained on; without
+        those that need none.
         """
         device = next(objective.parameters()).device
-        return readout_of(objective, prepared(thinned(data.train, FITTED), inputs, config, FITTED, device))
+        return readouts_of(objective, prepared(thinned(data.train, FITTED), inputs, config, FITTED, device))
 
     def evaluate(self, config: Config, found: Restored) -> None:
         """`mmssl evaluate RUN`."""
@@ -148,27 +151,42 @@ class MediaTask:
     def predict(self, config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:
         """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds."""
         objective, prepare, data = self.restored(config, found)
-        batch = prepare(batch_of(inputs, config, self.modalities))
+        unknown: frozenset[int] = frozenset()
+        if self.modalities == ("video",):
+            batch, unknown = clips_of(inputs, config)
+        else:
+            batch = batch_of(inputs, config, self.modalities)
         folder, names = out or Path(config.run) / "predictions", [Path(path).stem for path in inputs]
         decode = self.decoder(objective, prepare, config, data)
-        written = draw_completions(completed(objective, batch, samples=samples, decode=decode), prepare, folder, names)
+        completions = completed(objective, prepare(batch), samples=samples, decode=decode)
+        filled = {name: one._replace(unknown=unknown) for name, one in completions.items()}
+        written = draw_completions(filled, prepare, folder, names)
         if not written:
             method = config.method.name
             raise ConfigError(f"predict: {method} fills in nothing that one can look at; expected a method like mae")
         print("\n".join(map(str, written)))
 
     def score(self, config: Config, found: Restored, x: str, candidates: list[str], *, as_json: bool) -> None:
-        """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first."""
+        """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first.
+
+        Of videos, X is what was and each Y a file of what comes next: the last seconds of X are shown and the first of
+        Y compared, as many as in training (the other way round where a method predicts the past). Where parts of
+        frames are hidden, and of other kinds, X and Y are whole: the first data.seconds of each.
+        """
         objective, inputs, _ = self.restored(config, found)
         mine, kinds = self.kind(x), {self.kind(path) for path in candidates}
         if len(kinds) > 1:
             raise DataError(f"score: candidates of {' and '.join(sorted(kinds))}; expected one kind")
         theirs = kinds.pop()
-        given = inputs.only(mine)(batch_of([x], config, (mine,)))
         compare = objective.energies
         if len(self.modalities) > 1:
             compare = partial(comparing(objective, mine, theirs).energies_between, mine, theirs)
-        answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
+        if self.modalities == ("video",) and (ends := sides(config)) is not None:
+            given, answers = map(inputs, continued(x, candidates, config, *ends))
+            print(f"note: x is {ends[0]} of {x}; y is {ends[1]} of each candidate", file=sys.stderr)
+        else:
+            given = inputs.only(mine)(batch_of([x], config, (mine,)))
+            answers = inputs.only(theirs)(batch_of(candidates, config, (theirs,)))
         with torch.no_grad():
             energies = compare(given, answers)[0].tolist()
         ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies, strict=True)]

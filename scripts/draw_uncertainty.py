@@ -42,7 +42,7 @@ def row_of(one: Completed, modes: list[Tensor], name: str) -> tuple[list[Tensor]
     samples, blank = [sample[0] for sample in one.samples], torch.full_like(modes[0], 255)
     pictures = [to_pixels(one.seen[0]), *modes, *map(to_pixels, samples), *[blank] * (SHOWN - len(samples))]
     if len(samples) > 1:
-        pictures += [to_pixels(torch.stack(samples).mean(0)), spread([*one.samples])[0]]
+        pictures += [to_pixels(torch.stack(samples).mean(0)), spread([sample[0] for sample in one.samples])]
     words = [*name.split("-"), *(["decoded"] if one.is_decoded else [])]
     return pictures, [[Line(word.replace("_", " ")) for word in words]]
 

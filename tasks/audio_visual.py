@@ -4,12 +4,15 @@ Beside other clips, the sound is measured against that of the same clip at anoth
 reverse order.
 """
 
-from mmssl.evaluate.media import reversed_time, shifted_sound
+from mmssl.evaluate.negatives import reversed_time, shifted_sound
 from mmssl.media_task import MediaTask
 
 TASK = MediaTask(
     modalities=("video", "audio"),
-    negatives=lambda config: {"sound_shifted": ("audio", shifted_sound), "time_reversed": ("video", reversed_time(0))},
+    negatives=lambda config: {
+        "sound_shifted": ("audio", shifted_sound),
+        "time_reversed": ("video", reversed_time(slice(None))),
+    },
 )
 
 main, evaluate, predict, score = TASK.main, TASK.evaluate, TASK.predict, TASK.score

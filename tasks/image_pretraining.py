@@ -6,7 +6,7 @@ from METHODS, trains it by the one loop (`mmssl/pretraining.py`) and answers the
 Beside other pictures, y is measured against its own pieces in another order, and against noise of its colours.
 """
 
-from mmssl.evaluate.media import noise, patches_shuffled
+from mmssl.evaluate.negatives import noise, patches_shuffled
 from mmssl.media_task import MediaTask
 
 TASK = MediaTask(

@@ -3,13 +3,14 @@
 Captions are needed, so it reads the built-in world only: `data.source=savanna`.
 """
 
-from mmssl.evaluate.media import reversed_time
+from mmssl.evaluate.continuations import hidden_frames
+from mmssl.evaluate.negatives import reversed_time
 from mmssl.media_task import MediaTask
 
 TASK = MediaTask(
     modalities=("text", "image", "audio", "video"),
     negatives=lambda config: {
-        "time_reversed": ("video", reversed_time(config.method.arguments()["seen_frames"])),
+        "time_reversed": ("video", reversed_time(hidden_frames(config))),
     },
 )
 

@@ -15,7 +15,7 @@ from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import DataError
 from mmssl.evaluate.completion import completed
-from mmssl.evaluate.media import noise, patches_shuffled
+from mmssl.evaluate.negatives import noise, patches_shuffled
 from mmssl.inputs import Inputs
 from mmssl.media_task import MediaTask
 from mmssl.modalities.grids import Grid

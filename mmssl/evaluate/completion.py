@@ -1,6 +1,6 @@
 """What a predictive model puts where something is hidden, as something to look at or to listen to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,11 +10,13 @@ from torch import Tensor
 from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.modalities.grids import Cut
-from mmssl.objectives import Objective
+from mmssl.objectives import Objective, Predictive
 from mmssl.objectives.base import Noise
 from mmssl.tokens import Place, Tokens, at
 
-Decode = Callable[[Tensor], Tensor]  # (B, M, E) embeddings -> (B, M, D) patches
+Decode = Mapping[str, Callable[[Tensor], Tensor]]  # of a modality (B, M, E) embeddings -> (B, M, D) patches
+
+NO_DECODER: Decode = {}
 
 
 class Completed(NamedTuple):
@@ -25,7 +27,13 @@ class Completed(NamedTuple):
     seen: Tensor  # what is seen of it, perhaps noisy, and 0 elsewhere
     is_hidden: Tensor  # of the same shape
     samples: list[Tensor]  # filled in, once for each sample asked for
-    is_decoded: bool = False  # whether the samples are read off embeddings, and not the model's own pixels
+    unknown: frozenset[int] = frozenset()  # samples of which nobody knows what is hidden: `original` is then no truth
+    limit: Tensor | None = None  # filled in with what a decoder draws of the target's own embeddings, where it drew
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether the samples are read off embeddings, and not the model's own pixels."""
+        return self.limit is not None
 
 
 def predictive(objective: Objective) -> Objective | None:
@@ -49,15 +57,14 @@ def noise_of(batch: Batch, sample: int) -> Noise:
 
 @torch.no_grad()
 def completed(
-    objective: Objective, batch: Batch, *, samples: int, decode: Decode | None = None, hide: Corruption | None = None,
+    objective: Objective, batch: Batch, *, samples: int, decode: Decode = NO_DECODER, hide: Corruption | None = None,
     first: int = 0,
 ) -> dict[str, Completed]:  # fmt: skip
     """Hide what the method hides in each modality, or what `hide` does, and fill it in `samples` times; nothing where
     it cannot.
 
     With `samples` = 0 once, with the mean of the prior where there is a latent variable; samples are numbered from
-    `first` on. `decode` turns predictions of
-    pictures that are embeddings into patches (`readout_of`).
+    `first` on. `decode` turns predictions that are embeddings into patches (`readouts_of`).
     """
     part = predictive(objective)
     if part is None:
@@ -76,12 +83,16 @@ def completed(
             continue
         answer = at(tokens[name], place)
         shown = [part.patches_of(one[name], answer, place) for one in predictions]
-        is_decoded = shown[0] is None and decode is not None and name == "image"
-        values = [decode(one[name]) for one in predictions] if decode is not None and is_decoded else shown
-        patches = [value for value in values if value is not None]
+        is_decoded = shown[0] is None and name in decode
+        if is_decoded:
+            assert isinstance(part, Predictive), f"a decoder of {name} without a target of embeddings"
+            truth = at(part.target(tokens)[name], place)
+            shown = [decode[name](each) for each in (*(one[name] for one in predictions), truth)]
+        patches = [value for value in shown if value is not None]
         if patches:
             whole = filled(cut, tokens[name], seen[name], place, patches)
-            found[name] = whole._replace(is_decoded=is_decoded)
+            limit = whole.samples[-1] if is_decoded else None
+            found[name] = whole._replace(samples=whole.samples[: len(predictions)], limit=limit)
     return found
 
 

@@ -1,5 +1,6 @@
 """How well the energy tells compatible pairs (x, y) from incompatible ones, in units that all methods share."""
 
+from collections.abc import Sequence
 from math import isfinite
 
 import torch
@@ -10,6 +11,7 @@ from mmssl.errors import DataError
 from mmssl.evaluate import finite
 
 HISTOGRAM_BINS = 40
+OTHERS = 15  # among which and the true one the lowest energy is looked for
 
 
 def auroc(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> float:
@@ -49,6 +51,25 @@ def of_same_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> F
     """The energies of x and the y of another sample with the same label, row by row; -1 is no label."""
     is_same = (label[:, None] == label) & (label >= 0)
     return energies[is_same.fill_diagonal_(False)]
+
+
+def is_first(
+    energies: Float[Tensor, "B B"], hard: Sequence[Float[Tensor, " B"]], there: Sequence[Bool[Tensor, " B"]]
+) -> Float[Tensor, " R"]:
+    """1 where the compatible pair has the lowest energy among itself and OTHERS others, 0 where not, 1 / T where T are
+    the lowest alike; of the samples that have as many.
+
+    The others are those of `hard` that are `there`, one for each kind, then those of the samples behind in `energies`.
+    """
+    count = len(energies)
+    behind = (torch.arange(count)[:, None] + torch.arange(1, count)) % count
+    others = torch.cat([*(kind[:, None] for kind in hard), energies.gather(1, behind)], 1)
+    chosen = torch.cat([*(kind[:, None] for kind in there), torch.ones_like(behind, dtype=torch.bool)], 1)
+    chosen &= chosen.cumsum(1) <= OTHERS
+    own = energies.diagonal()[:, None]
+    lower, alike = (others < own) & chosen, (others == own) & chosen
+    first = torch.where(lower.any(1), 0.0, 1 / (1 + alike.sum(1)))
+    return first[chosen.sum(1) == OTHERS]
 
 
 def summary(compatible: Float[Tensor, " P"], incompatible: dict[str, Float[Tensor, " _"]]) -> dict[str, float]:

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
-from mmssl.evaluate.energy import histogram, of_matrix, of_same_class, summary
+from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
 from mmssl.evaluate.knn import knn_accuracy
 from mmssl.evaluate.latents import latent_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
+from mmssl.evaluate.negatives import Negatives, elsewhere
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.retrieval import recalls
 from mmssl.evaluate.text import caption_results
@@ -32,95 +32,52 @@ from mmssl.objectives import Objective
 PAIRED = 128  # held-out samples whose energies are compared, at most
 FEW = 16  # compared with each other at once
 CANDIDATES = 100  # among which the right one is looked for
-GRID = 4  # a side of the pieces in which a picture is shuffled
 # whatever the weights are
 OF_THE_DATA = (
     "energy_histogram", "candidates", "text.floor", "of_the_truth", "uncertainty.futures", "uncertainty.modes",
     "true_bits", "video.protocol",
 )  # fmt: skip
 GUESSES = ("video.copy_last.", "video.mean_of_futures.")  # without a model
-Negative = Callable[[Batch], Batch]
-Negatives = dict[str, tuple[str, Negative]]  # kind -> the modality that it changes, and how
-
-
-def reversed_time(first: int) -> Negative:
-    """The same clip with its frames from `first` on in reverse order."""
-
-    def negative(batch: Batch) -> Batch:
-        video = batch.views["video"][0]
-        turned = torch.cat([video[:, :first], video[:, first:].flip(1)], 1)
-        return batch._replace(views={**batch.views, "video": [turned]})
-
-    return negative
-
-
-def shifted_sound(batch: Batch) -> Batch:
-    """The same clip with its sound moved by half of the window; what leaves at the end comes in at the beginning."""
-    sound = batch.views["audio"][0]
-    return batch._replace(views={**batch.views, "audio": [sound.roll(sound.shape[1] // 2, 1)]})
-
-
-def patches_shuffled(batch: Batch) -> Batch:
-    """The same picture, its 4 x 4 pieces in an order of each sample's own.
-
-    What is left over at the right and at the bottom, where a side is no multiple of 4, stays.
-    """
-    picture = answer(batch)
-    height, width = (side // GRID * GRID for side in picture.shape[-2:])
-    cut = "b c (i h) (j w) -> b (i j) c h w"
-    pieces = rearrange(picture[..., :height, :width], cut, i=GRID, j=GRID)
-    order = batch.draw.uniform("patches_shuffled", GRID**2).argsort(1)
-    pieces = pieces.gather(
-        1, repeat(order, "b n -> b n c h w", c=pieces.shape[2], h=pieces.shape[3], w=pieces.shape[4])
-    )
-    shuffled = picture.clone()
-    shuffled[..., :height, :width] = rearrange(pieces, "b (i j) c h w -> b c (i h) (j w)", i=GRID)
-    return with_answer(batch, shuffled)
-
-
-def noise(batch: Batch) -> Batch:
-    """Gaussian noise with the mean and the deviation of each channel of the picture."""
-    picture = answer(batch)
-    drawn = batch.draw.normal("noise", *picture.shape[1:])
-    deviation, mean = torch.std_mean(picture, (2, 3), correction=0, keepdim=True)
-    return with_answer(batch, mean + deviation * drawn)
-
-
-def answer(batch: Batch) -> Float[Tensor, "B C H W"]:
-    """The picture that is y: the second view, or the only one."""
-    return batch.views["image"][:2][-1]
-
-
-def with_answer(batch: Batch, picture: Float[Tensor, "B C H W"]) -> Batch:
-    """Another picture as y."""
-    views = list(batch.views["image"])
-    views[min(1, len(views) - 1)] = picture
-    return batch._replace(views={**batch.views, "image": views})
 
 
 @torch.no_grad()
 def energy_results(
-    part: Objective, batches: Iterator[Batch], negatives: dict[str, Negative], labels: Int[Tensor, " N"]
+    part: Objective, batches: Iterator[Batch], negatives: Negatives, labels: Int[Tensor, " N"]
 ) -> dict[str, Any]:
     """The `energy.*` keys: compatible pairs against the y of other samples, against that of another sample of the same
     class (by `labels` of all samples, -1: none), and against each kind of negative.
+
+    `video.rank1` is how often the true y has the lowest energy among 16: one of each kind of negative and other clips,
+    or (`video.rank1.other`) other clips alone; chance is 1 / 16. It is of clips that have 15 others in their batch.
     """
     part.eval()
     matched: list[Tensor] = []
     ladder: dict[str, list[Tensor]] = {name: [] for name in ("other", "same_class", *negatives)}
+    first: dict[str, list[Tensor]] = {"": [], ".other": []}
     for batch in batches:
         energies = part.energies(batch).float().cpu()
         own, other = of_matrix(energies)
         matched.append(own)
         ladder["other"].append(other)
         ladder["same_class"].append(of_same_class(energies, labels[batch.draw.index.cpu()]))
-        for name, negative in negatives.items():
-            ladder[name].append(part.energies(batch, negative(batch)).float().cpu().diagonal())
+        hard, there = [], []
+        for name, (changed, negative) in negatives.items():
+            answers = negative(batch)
+            hard.append(part.energies_of_pairs(batch, answers).float().cpu())
+            there.append(answers.present(changed).cpu())
+            ladder[name].append(hard[-1][there[-1]])
+        for kind, others in (("", len(hard)), (".other", 0)):
+            first[kind].append(is_first(energies, hard[:others], there[:others]))
     if sum(map(len, matched)) < 2:
         return {}
     compatible = torch.cat(matched)
     kinds = {name: found for name, parts in ladder.items() if len(found := torch.cat(parts))}
-    return {**summary(compatible, kinds), "energy_histogram": histogram(compatible, kinds["other"])}
+    results = {**summary(compatible, kinds), "energy_histogram": histogram(compatible, kinds["other"])}
+    if "video" in part.answered:
+        results |= {
+            f"video.rank1{kind}": float(all_.mean()) for kind, one in first.items() if len(all_ := torch.cat(one))
+        }
+    return results
 
 
 def numbered(labels: list[str]) -> Int[Tensor, " N"]:
@@ -239,7 +196,9 @@ def model_results(
     rows = min(PAIRED, config.evaluate.documents)
     results: dict[str, Any] = {}
     for name, part in {"": objective, **objective.each()}.items():
-        of_part = {key: change for key, (changed, change) in negatives.items() if changed in part.answered}
+        of_part = {key: kind for key, kind in negatives.items() if kind[0] in part.answered}
+        if (window := elsewhere(heldout, inputs, config, part.views, device)) is not None:
+            of_part["elsewhere"] = (part.answered[0], window)
         # z is inferred, or y encoded, anew for each pair
         at_once = FEW if part.has_latent or part.infers else compared_at_once(inputs)
         batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)

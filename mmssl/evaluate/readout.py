@@ -1,7 +1,7 @@
 """Pixels read off embeddings, for methods whose predictions nobody can look at.
 
-A linear map, fitted afterwards: what it shows is what a prediction has in common with pictures, not what the model
-says itself.
+A linear map, fitted afterwards to frozen features: what it shows is what a prediction has in common with pictures,
+clips or spectrograms, not what the model says itself.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmssl.batch import Batch
-from mmssl.evaluate.completion import predictive
+from mmssl.evaluate.completion import cut_of, predictive
 from mmssl.objectives import Objective, Predictive
-from mmssl.tokens import at
+from mmssl.tokens import Place, Tokens, at
 
-NAME = "image"
+Tokenized = dict[str, Tokens]
 PENALTY = 1e-3  # of a squared weight, for each patch that is fitted
 
 
@@ -35,33 +35,58 @@ def with_one(embedding: Float[Tensor, "*B E"]) -> Float[Tensor, "*B F"]:
     return torch.cat([embedding.double(), torch.ones_like(embedding[..., :1], dtype=torch.float64)], -1)
 
 
-def ridge(x: Float[Tensor, "N F"], y: Float[Tensor, "N D"]) -> Readout:
+class Normal(NamedTuple):
+    """The normal equations of a linear map x -> y, summed over patches, so that memory does not grow with them."""
+
+    squares: Float[Tensor, "F F"]
+    products: Float[Tensor, "F D"]
+    patches: int
+
+    def plus(self, other: "Normal | None") -> "Normal":
+        """Those of the patches of both."""
+        if other is None:
+            return self
+        return Normal(self.squares + other.squares, self.products + other.products, self.patches + other.patches)
+
+
+def normal(x: Float[Tensor, "N F"], y: Float[Tensor, "N D"]) -> Normal:
+    """Those of some patches."""
+    return Normal(x.T @ x, x.T @ y, len(x))
+
+
+def ridge(sums: Normal) -> Readout:
     """The map of the least mean squared error plus PENALTY times the squared weights, that of the constant left out."""
-    penalty = torch.full((x.shape[1],), PENALTY * len(x), dtype=x.dtype, device=x.device)
+    penalty = torch.full_like(sums.squares[0], PENALTY * sums.patches)
     penalty[-1] = 0
-    return Readout(torch.linalg.lstsq(x.T @ x + torch.diag(penalty), x.T @ y).solution)
+    return Readout(torch.linalg.lstsq(sums.squares + torch.diag(penalty), sums.products).solution)
 
 
 @torch.no_grad()
-def readout_of(objective: Objective, batches: Iterable[Batch]) -> Readout | None:
-    """From the target's embedding of each patch to its pixels; None where predictions can be looked at as they are, or
-    are no embeddings.
+def readouts_of(objective: Objective, batches: Iterable[Batch]) -> dict[str, Readout]:
+    """Of each modality from the target's embedding of a patch to the patch itself; without those whose predictions can
+    be looked at as they are, or are no embeddings.
     """
     part = predictive(objective)
-    if not isinstance(part, Predictive) or NAME not in part.answered:
-        return None
+    if not isinstance(part, Predictive):
+        return {}
     objective.eval()
-    embeddings, patches = [], []
+    sums: dict[str, Normal] = {}
     for batch in batches:
         tokens, seen, hidden = part.corrupted(batch)
-        if not patches and is_shown(part, tokens, seen, hidden):
-            return None
-        embeddings.append(with_one(rearrange(part.target(tokens)[NAME].value, "b n e -> (b n) e")))
-        patches.append(rearrange(tokens[NAME].value, "b n d -> (b n) d").double())
-    return ridge(torch.cat(embeddings), torch.cat(patches)) if patches else None
+        names = sums or [name for name in hidden if needs_decoder(part, name, tokens, seen, hidden)]
+        if not names:
+            return {}
+        target = part.target(tokens)
+        for name in names:
+            x = with_one(rearrange(target[name].value, "b n e -> (b n) e"))
+            y = rearrange(tokens[name].value, "b n d -> (b n) d").double()
+            sums[name] = normal(x, y).plus(sums.get(name))
+    return {name: ridge(found) for name, found in sums.items()}
 
 
-def is_shown(part: Predictive, tokens: dict, seen: dict, hidden: dict) -> bool:
-    """Whether the model's own predictions can be looked at."""
-    prediction, place = part.predict(seen, hidden)[NAME], hidden[NAME]
-    return part.patches_of(prediction, at(tokens[NAME], place), place) is not None
+def needs_decoder(part: Predictive, name: str, tokens: Tokenized, seen: Tokenized, hidden: dict[str, Place]) -> bool:
+    """Whether what the model predicts of a modality cannot be looked at as it is."""
+    if cut_of(part, name) is None:
+        return False
+    prediction, place = part.predict(seen, hidden)[name], hidden[name]
+    return part.patches_of(prediction, at(tokens[name], place), place) is None

@@ -46,7 +46,7 @@ def frame_prediction_gan(
 
 def adversarial(
     encoder: Any, name: str, corrupt: Corruption, latent_width: int, loss: Loss, penalty_weight: float,
-    sizes: dict[str, int], base: Base = nothing,
+    sizes: dict[str, Any], base: Base = nothing,
 ) -> Adversarial:  # fmt: skip
     """The encoder as a critic of one modality, and a generator of what is hidden of it."""
     width = only(encoder, name).cut(name).width

@@ -69,7 +69,7 @@ def frame_prediction_latent(
     seen, total = seen_patches(predicts, seen_frames, cut), cut.grid[0]
     times = [time for time in range(total) if time not in seen]
     widths, num_latents = {"video": encoder.width}, len(times) if latent_per == "frame" else 1
-    sizes = {"width": predictor_width, "heads": predictor_heads}
+    sizes: dict[str, Any] = {"width": predictor_width, "heads": predictor_heads}
     reader = {**sizes, "layers": latent_layers, "latent_width": latent_width}
     priors = {"learned": None, "fixed": StandardNormal()}
     predictor: nn.Module = TransformerPredictor(

@@ -139,14 +139,20 @@ def read_inputs(paths: list[str], config: Config, modalities: tuple[str, ...]) -
     return tensors(values)
 
 
-def first_window(path: str, config: Config, modalities: tuple[str, ...]) -> Values:
-    """What the first window of a file holds."""
+def kind_of(path: str, modalities: tuple[str, ...]) -> str:
+    """What is read of a user's file, by its suffix; DataError where that is nothing, or there is no such file."""
     suffixes = kinds(modalities, paired=False)
     kind = suffixes.get(Path(path).suffix.lower())
     if kind is None:
         raise DataError(f"{path}: not of a kind that is read here; expected {', '.join(sorted(suffixes))}")
     if not Path(path).is_file():
         raise DataError(f"no such file: {path}; expected one of {', '.join(sorted(suffixes))}")
+    return kind
+
+
+def first_window(path: str, config: Config, modalities: tuple[str, ...]) -> Values:
+    """What the first window of a file holds."""
+    kind = kind_of(path, modalities)
     file = MediaFile(Path(path), Path(path).name, "", kind, None, False)
     cutting = cutting_of(config, modalities)._replace(short_videos="hold", clips_per_file=0)
     samples, bad = samples_of(file, cutting, Path(config.run))

@@ -49,6 +49,12 @@ class Objective(nn.Module):
         tokens, seen, hidden = self.corrupted(batch)
         return self.energies_of(seen, hidden, tokens if answers is None else self.corrupted(answers)[0])
 
+    def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
+        """F(x of each sample of `batch`, y of the same one of `answers`): the diagonal of `energies`. Those whose pairs
+        each cost a prediction define it without the other pairs.
+        """
+        return self.energies(batch, answers).diagonal()
+
     def compares(self, x: str, y: str) -> bool:
         """Whether `energies_between` is defined for these two modalities."""
         return False

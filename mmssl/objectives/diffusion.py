@@ -18,7 +18,7 @@ from mmssl.models.noising import Noising, Parts
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.predictive import Base, nothing, pair_energy, place_of, pooled, repeated
 from mmssl.random import Draw
-from mmssl.tokens import Place, Tokens, at, in_place, without
+from mmssl.tokens import Place, Tokens, at, without
 
 ENERGY_SEED = 0  # of the noise that all pairs are compared with
 Context = dict[str, Tokens]
@@ -164,19 +164,27 @@ class Diffusion(Objective):
         """F(x of one sample, y of each); one row at a time, so that memory grows with B alone."""
         count = len(sy.value)
         mine = {name: repeated(part, row, count) for name, part in sx.items()}
-        asked, place = place_of(hidden, row, 1), place_of(hidden, row, count)
-        answer, valid = in_place(sy, asked)
-        y = answer[0].float() - self.base(seen, asked)
-        place = place._replace(document=torch.where(valid[0], place.document, -1))
+        base = self.base(seen, place_of(hidden, row, 1))
+        return self.matched(mine, place_of(hidden, row, count), sy, base)
+
+    def matched(self, sx: Context, hidden: Place, sy: Tokens, base: Tensor | float) -> Float[Tensor, " B"]:
+        """F(x, y) of each sample."""
+        valid = hidden.valid & sy.place.valid.gather(1, hidden.position)
+        y, place = at(sy, hidden).float() - base, hidden._replace(document=torch.where(valid, hidden.document, -1))
         draws = self.sampling.energy_draws
         index = torch.arange(draws, device=y.device)
         quantiles = self.noising.process.times((index + 0.5) / draws)
         noises = Draw(ENERGY_SEED, torch.zeros_like(index), index).normal("energy", *y.shape[1:])
         errors = [
-            self.error(mine, place, Parts(y, repeat(noise, "m d -> b m d", b=count)), time.expand(count))
+            self.error(sx, place, Parts(y, repeat(noise, "m d -> b m d", b=len(y))), time.expand(len(y)))
             for noise, time in zip(noises, quantiles)
         ]
         return torch.stack(errors).mean(0)
+
+    def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
+        _, seen, hidden = self.corrupted(batch)
+        base = self.base(seen[self.name], hidden[self.name])
+        return self.matched(self.encoder(seen), hidden[self.name], self.space(self.tokens(answers, self.name)), base)
 
     def regroup(self, batches: Iterator[Batch]) -> list[Tensor]:
         self.space.measure(self.tokens(batch, self.name) for batch in batches)

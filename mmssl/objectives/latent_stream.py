@@ -50,6 +50,10 @@ class LatentStream(Stream):
             rows.append(torch.where(valid[row].any(1), self.free_energy(mine, rest, place, valid[row]), 0.0))
         return torch.stack(rows)
 
+    def matched(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"]:
+        answer, valid = self.own(sy, hidden)
+        return torch.where(valid.any(1), self.free_energy(sx, answer - self.base(seen, hidden), hidden, valid), 0.0)
+
     def free_energy(
         self, sx: dict[str, Tokens], answer: Float[Tensor, "B M D"], place: Place, valid: Tensor
     ) -> Float[Tensor, " B"]:

@@ -69,6 +69,17 @@ class Stream(nn.Module):
         answer, valid = self.pairing(sy, hidden)
         return pair_energy(self.energy, self.predict(sx, seen, hidden)[:, None], answer, valid)
 
+    def matched(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"]:
+        """F(x, y) of each sample: the diagonal of `pairs`."""
+        answer, valid = self.own(sy, hidden)
+        return pair_energy(self.energy, self.predict(sx, seen, hidden), answer, valid)
+
+    def own(self, sy: Tokens, hidden: Place) -> tuple[Tensor, Bool[Tensor, "B M"]]:
+        """The answers of each sample to its own hidden places: the diagonal of `pairing`, a sample at a time."""
+        found = [self.pairing(repeated(sy, row, 1), place_of(hidden, row, 1)) for row in range(len(sy.value))]
+        answer, valid = (torch.cat([part[0] for part in parts]) for parts in zip(*found))
+        return answer, valid
+
     def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
         """What lies at the hidden places."""
         return self.predictor(sx, hidden) + self.base(seen, hidden)
@@ -152,6 +163,13 @@ class Predictive(Objective):
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:
         return self.compared(self.encoded(seen, hidden), seen, answers, hidden)
+
+    def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
+        _, seen, hidden = self.corrupted(batch)
+        sx, sy = self.encoded(seen, hidden), self.target(self.tokens(answers))
+        return torch.stack([
+            self.by_name[name].matched(sx, seen[name], sy[name], place) for name, place in hidden.items()
+        ]).sum(0)  # fmt: skip
 
     def compares(self, x: str, y: str) -> bool:
         return x != y and {x, y} <= self.by_name.keys()

@@ -35,6 +35,10 @@ class Together(Objective):
         energies = [self.weights[name] * part.energies(batch, answers) for name, part in self.by_name.items()]
         return torch.stack(energies).sum(0)
 
+    def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
+        energies = [self.weights[name] * part.energies_of_pairs(batch, answers) for name, part in self.by_name.items()]
+        return torch.stack(energies).sum(0)
+
     def each(self) -> dict[str, Objective]:
         return self.by_name
 

@@ -4,20 +4,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mmssl.augment import to_pixels
 from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
-from mmssl.report.pictures import film, save_gif, save_mp4, save_png, save_wav, sheet, spectrogram_picture
+from mmssl.report.films import Panel, film, save_gif, save_mp4
+from mmssl.report.pictures import LEAST, save_png, save_wav, sheet, shrunk, spectrogram_picture
 
 GREY = 0.0  # of what is not shown, in the encoder's units
-DECODED = "The model predicts embeddings: these pixels were read off them afterwards by a linear map."
-MAX_FRAMES_PER_SECOND = 12.0  # of a film: a clip of few frames is shown slowly enough to be followed
+DECODED = (
+    "The model predicts embeddings: these pixels were drawn by a decoder (a linear map) fitted afterwards to frozen "
+    "features; “decoded: the truth” is what it draws of the true embeddings, the best that a prediction can look like."
+)
+FRAMED = (
+    "Black frame: what the model was shown. Blue dots: what really came, hidden from it. Orange dashes: what it says."
+)
+COLUMNS = 16  # frames of a clip in a sheet, at most
+IN_SHEET, IN_GIF, IN_FILM = 96, 128, 256  # pixels that the shorter side of a clip is shown with, at most
 
 
 def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, names: list[str]) -> list[Path]:
-    """One file (or two) for each modality and sample; the paths that were written."""
+    """One file (or some) for each modality and sample; the paths that were written."""
     written = []
     for modality, one in found.items():
         for row, name in enumerate(names):
@@ -25,18 +34,37 @@ def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, 
     return written
 
 
-def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
-    """A sheet: seen, hidden, predicted; of several predictions their mean, and where they differ."""
+def panels(one: Completed, row: int) -> list[Panel]:
+    """A picture or a clip: what is seen of it, what is hidden, what a decoder could draw at best, and the predictions;
+    of several their mean, and where they differ.
+    """
     samples, word = [sample[row] for sample in one.samples], "decoded" if one.is_decoded else "predicted"
-    views = [one.seen[row], torch.where(one.is_hidden[row], one.original[row], GREY), *samples]
-    titles = ["seen", "hidden: the truth", *numbered(len(samples), word)]
+    views = [("seen", one.seen[row], "seen")]
+    if is_known := row not in one.unknown:
+        views.append(("hidden: the truth", torch.where(one.is_hidden[row], one.original[row], GREY), "hidden"))
+    if one.limit is not None and is_known:
+        views.append((f"{word}: the truth", one.limit[row], "hidden"))
+    views += [(title, sample, "predicted") for title, sample in zip(numbered(len(samples), word), samples, strict=True)]
     if len(samples) > 1:
-        views.append(torch.stack(samples).mean(0))
-        titles += [f"{word}: mean", f"{word}: spread"]
-    pictures = [to_pixels(view).cpu() for view in views]
+        views.append((f"{word}: mean", torch.stack(samples).mean(0), "predicted"))
+    found = [Panel(title, to_pixels(view).cpu(), kind) for title, view, kind in views]
     if len(samples) > 1:
-        pictures.append(spread([sample[None] for sample in samples])[0])
-    save_png(sheet([pictures], titles), target := path.with_suffix(".png"), DECODED if one.is_decoded else "")
+        found.append(Panel(f"{word}: spread", spread(samples), "predicted"))
+    return found
+
+
+def note_of(one: Completed, row: int, *sentences: str) -> str:
+    """What is to be known of the predictions of a sample, beside some sentences."""
+    white = largest_deviation([sample[row] for sample in one.samples])
+    several = f"Spread: standard deviation of the predictions at a pixel; white is {white:.0f} of 255."
+    return " ".join([*sentences, *([several] if len(one.samples) > 1 else []), *([DECODED] if one.is_decoded else [])])
+
+
+def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
+    """A sheet: seen, hidden, predicted."""
+    shown, note = panels(one, row), note_of(one, row)
+    drawn = sheet([[panel.clip for panel in shown]], [panel.title for panel in shown], note=note)
+    save_png(drawn, target := path.with_suffix(".png"), DECODED if one.is_decoded else "")
     return [target]
 
 
@@ -45,7 +73,9 @@ def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Pat
     hidden, rate = one.is_hidden[row], inputs.config.audio.rate_hz
     views = [spectrogram_picture(one.original[row], hidden, zoom=2)]
     views += [spectrogram_picture(view[row], zoom=2) for view in (one.samples[0], one.original)]
-    save_png(sheet([views], ["seen", "predicted", "hidden: the truth"]), target := path.with_suffix(".png"))
+    titles = ["seen", "decoded" if one.is_decoded else "predicted", "hidden: the truth"]
+    note = DECODED.replace("pixels", "sounds") if one.is_decoded else ""
+    save_png(sheet([views], titles, note=note), target := path.with_suffix(".png"), note)
     written = [target]
     for suffix, view in (("predicted", one.samples[0]), ("truth", one.original)):
         sound = inputs.log_mel.to_waveform(view[row : row + 1])[0]
@@ -55,27 +85,60 @@ def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Pat
 
 
 def draw_film(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
-    """The true clip beside the predicted ones, as GIF and MP4, and what the predictions disagree about."""
-    frames_hidden = one.is_hidden[row].flatten(1).all(1)
-    seen = int((~frames_hidden).sum()) if bool(frames_hidden.any()) else 0
-    clips = [one.original[row], *(sample[row] for sample in one.samples)]
-    titles = ["truth", *numbered(len(one.samples))]
-    pixels = [to_pixels(clip).cpu() for clip in clips]
-    if len(one.samples) > 1:
-        pixels.append(spread([sample[row] for sample in one.samples]))
-        titles.append("spread")
-    rate = min(MAX_FRAMES_PER_SECOND, len(pixels[0]) / inputs.config.data.seconds)
-    frames = film(pixels, seen, titles, num_true=1)
-    save_gif(frames, gif := path.with_suffix(".gif"), rate)
-    save_mp4(frames, mp4 := path.with_suffix(".mp4"), rate)
-    return [gif, mp4]
+    """The true clip beside the predicted ones as GIF and MP4, at the speed of the clip; and a sheet of its frames."""
+    shown, count, seconds = panels(one, row), len(one.original[row]), inputs.config.data.seconds
+    hidden = one.is_hidden[row].flatten(1)
+    seen = (~hidden.any(1)).tolist()
+    save_png(frames_sheet(shown, seen, seconds, note_of(one, row)), png := path.with_suffix(".png"))
+
+    # where whole frames are hidden and what they hold is known, the truth itself shows what is seen
+    is_known, is_in_part = row not in one.unknown, bool((hidden.any(1) & ~hidden.all(1)).any())
+    moving = [panel for panel in shown if not panel.title.endswith(("mean", "hidden: the truth"))]
+    if is_known:
+        truth = Panel("truth", to_pixels(one.original[row]).cpu(), "hidden")
+        moving = [*moving[: int(is_in_part)], truth, *moving[1:]]
+    elif not is_in_part:
+        moving[0] = moving[0]._replace(kind="hidden")
+    gif, mp4 = path.with_suffix(".gif"), path.with_suffix(".mp4")
+    for target, save, most in ((gif, save_gif, IN_GIF), (mp4, save_mp4, IN_FILM)):
+        sized, least = bounded(moving, most)
+        save(film(sized, seen, note_of(one, row, FRAMED), least), target, count / seconds)
+    return [gif, mp4, png]
+
+
+def bounded(shown: list[Panel], most: int) -> tuple[list[Panel], int]:
+    """(clips of which a large one is shrunk by a whole number, the pixels that their shorter side shall have)."""
+    factor = -(-min(shown[0].clip.shape[-2:]) // most)
+    if factor == 1:
+        return shown, LEAST
+    return [panel._replace(clip=shrunk(panel.clip, factor)) for panel in shown], 1
+
+
+def frames_sheet(shown: list[Panel], seen: list[bool], seconds: float, note: str) -> Image.Image:
+    """A row for each panel, a column for each frame, or for COLUMNS of them at even distances."""
+    count = len(shown[0].clip)
+    chosen = torch.linspace(0, count - 1, min(COLUMNS, count)).round().long().tolist()
+    titles = [f"{(frame + 0.5) * seconds / count:.2f} s{', seen' if seen[frame] else ''}" for frame in chosen]
+    sized, least = bounded(shown, IN_SHEET)
+    rows = [[panel.clip[frame] for frame in chosen] for panel in sized]
+    return sheet(rows, titles, least, names=[panel.title for panel in shown], note=note)
+
+
+def deviation(samples: list[Tensor]) -> Tensor:
+    """The standard deviation of the predictions at each pixel, the mean over its colours, in pixels from 0 to 255."""
+    return torch.stack([to_pixels(sample).float() for sample in samples]).std(0).mean(-3, keepdim=True)
+
+
+def largest_deviation(samples: list[Tensor]) -> float:
+    """The largest of them; 0 of a single prediction."""
+    return float(deviation(samples).max()) if len(samples) > 1 else 0.0
 
 
 def spread(samples: list[Tensor]) -> Tensor:
-    """The standard deviation of the predictions at each pixel, the largest as white."""
-    deviation = torch.stack(samples).float().std(0).mean(1, keepdim=True)
-    scaled = deviation / deviation.max().clamp(min=1e-6) * 255
-    return scaled.expand(-1, 3, -1, -1).round().to(torch.uint8).cpu()
+    """The deviation as a picture, the largest as white."""
+    found = deviation(samples)
+    scaled = found / found.max().clamp(min=1e-6) * 255
+    return scaled.expand(*scaled.shape[:-3], 3, *scaled.shape[-2:]).round().to(torch.uint8).cpu()
 
 
 def numbered(count: int, word: str = "predicted") -> list[str]:

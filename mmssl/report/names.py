@@ -38,7 +38,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "video.frechet": "Fréchet distance in the run's own encoder",
         "video.lpips": "LPIPS of one prediction, by the user's network",
         "video.fvd": "FVD, by the user's network",
-        "video.rank1": "True clip nearest to the prediction",
+        "video.rank1": "True continuation has the lowest energy of 16, chance 0.0625",
+        "video.rank1.other": "True continuation has the lowest energy of 16 clips, chance 0.0625",
     },
     "Several futures": {
         "uncertainty.coverage": "Futures covered by the samples",
@@ -105,7 +106,7 @@ PLACES: dict[str, tuple[int, int]] = {
 OTHER = "Other measures"
 PATTERNS = {key: re.compile(re.escape(key).replace(r"\{\}", "(.+)")) for key in NAMES if "{}" in key}
 BEST: dict[str, int] = {
-    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1"), HIGHER),
+    **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1", "other"), HIGHER),
     **dict.fromkeys(("r1", "r5", "r10"), HIGHER),
     **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation", "offset_seconds"), LOWER),
     **dict.fromkeys(("energy_score", "crps", "frechet", "lpips", "fvd"), LOWER),

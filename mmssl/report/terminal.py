@@ -103,6 +103,8 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("video.energy_score.of_the_truth", "  of all that could come"),
     ("video.diversity", "distance between samples"),
     ("video.diversity.of_the_truth", "  of what could come"),
+    ("video.rank1", "true continuation first of 16"),
+    ("video.rank1.other", "  among other clips alone"),
     ("uncertainty.coverage", "coverage of what there may be"),
     ("uncertainty.coverage_of_the_truth", "  as many draws from the truth"),
     ("uncertainty.precision", "precision of what is drawn"),

@@ -13,6 +13,7 @@ MEANING = {
     "complete": "The embeddings of different samples are the same",
 }
 EQUAL_DECIBELS = 0.5  # a difference of PSNR that nobody sees
+CANDIDATES = 16  # of `video.rank1`
 PAIRS_BY_NAME = 2  # of modalities in a sentence; of more, the best and the worst
 
 
@@ -27,7 +28,7 @@ class Finding(NamedTuple):
 
 def judge(evaluation: dict[str, Any]) -> list[Finding]:
     """A finding for each thing that this run measured; what was not measured is not judged."""
-    judges = (_collapse, _energy, _cross_entropy, _frames, _futures, _retrieval, _probe, _collapse_of_parts)
+    judges = (_collapse, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _probe, _collapse_of_parts)
     return [finding for one in judges if (finding := one(evaluation)) is not None]
 
 
@@ -92,6 +93,17 @@ def _frames(evaluation: dict[str, Any]) -> Finding | None:
     state = "good" if ahead > EQUAL_DECIBELS else "warning" if ahead >= 0 else "bad"
     where = f"{abs(ahead):.1f} dB {'above' if ahead >= 0 else 'below'}"
     return Finding(state, title, value, f"{where} repeating the last seen frame, which reaches {copied:.1f} dB.")
+
+
+def _rank(evaluation: dict[str, Any]) -> Finding | None:
+    """The energy of the true continuation among those of wrong ones."""
+    if not is_finite(first := evaluation.get("video.rank1")):
+        return None
+    state = "good" if first >= 0.5 else "warning" if first >= 2 / CANDIDATES else "bad"
+    sentence = f"It has the lowest energy of {CANDIDATES}, wrong orders and times of it among them; chance is 6%"
+    if is_finite(other := evaluation.get("video.rank1.other")):
+        sentence += f". Among other clips alone {other:.0%}"
+    return Finding(state, "True continuation first", f"{first:.0%}", f"{sentence}.")
 
 
 def _futures(evaluation: dict[str, Any]) -> Finding | None:

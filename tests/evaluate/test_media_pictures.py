@@ -7,8 +7,9 @@ from media_runs import media_config, parts_of
 
 from mmssl.batch import Batch
 from mmssl.evaluate.energy import auroc
-from mmssl.evaluate.media import compared_at_once, model_results, noise, patches_shuffled, retrieval_results
+from mmssl.evaluate.media import compared_at_once, model_results, retrieval_results
 from mmssl.evaluate.media_features import prepared
+from mmssl.evaluate.negatives import noise, patches_shuffled
 from mmssl.inputs import Inputs
 from mmssl.random import Draw
 

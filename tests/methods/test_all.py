@@ -131,6 +131,20 @@ def of_forward(objective: Objective, batch: Batch) -> Tensor:
     return objective.eval()(batch).energy
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_energies_of_pairs_are_the_diagonal(method):
+    run = trained(method, "vit")
+    others = run.batch._replace(
+        views={name: [view.roll(1, 0) for view in views] for name, views in run.batch.views.items()}
+    )
+    with torch.no_grad():
+        found = run.objective.eval().energies_of_pairs(run.batch, others)
+        matrix = run.objective.energies(run.batch, others)
+    torch.testing.assert_close(found, matrix.diagonal(), rtol=1e-4, atol=1e-5)
+    # the control: with its own answer a sample has another energy
+    assert not torch.allclose(found, energies(run.objective, run.batch).diagonal(), rtol=1e-3)
+
+
 @pytest.mark.parametrize("method", ONE_PAIR)
 def test_the_diagonal_is_the_energy_of_the_forward_where_one_pair_of_views_is_compared(method):
     run = trained(method, "vit")

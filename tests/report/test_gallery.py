@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from mmssl.report import page, write_report
+from mmssl.report.films import save_gif, save_mp4
 from mmssl.report.gallery import EMPTY, MOMENTS, gallery
-from mmssl.report.pictures import save_gif, save_mp4, save_png, save_wav
+from mmssl.report.pictures import save_png, save_wav
 from tests.report.run_folders import Elements, bare_folder, outside_references
 
 PLENTY = 15_000_000

@@ -11,19 +11,16 @@ import torch
 from PIL import Image
 
 from mmssl.errors import CheckpointError
+from mmssl.report.films import IN_A_ROW, OUTLINES, Panel, film, save_gif, save_mp4
 from mmssl.report.pictures import (
     GAP,
     HATCH,
     LINE,
     MARGIN,
-    OUTLINES,
     SMALL_LINE,
     Line,
     data_uri,
     enlarged,
-    film,
-    save_gif,
-    save_mp4,
     save_png,
     save_wav,
     sheet,
@@ -34,6 +31,11 @@ from mmssl.report.pictures import (
 def noise(*shape: int) -> torch.Tensor:
     """Bytes without any order."""
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def shown(clip: torch.Tensor) -> Panel:
+    """A clip of a film."""
+    return Panel("a", clip, "predicted")
 
 
 def count(image: Image.Image, colour: str) -> int:
@@ -85,7 +87,11 @@ def test_small_print_stands_below_its_picture_and_is_cut_off_to_its_width():
 
 def test_a_film_tells_seen_hidden_and_predicted_by_colour_and_by_dashes():
     clips = [torch.full((5, 3, 16, 16), 200, dtype=torch.uint8)] * 3
-    frames = film(clips, 2, ["true", "sample 1", "sample 2"], num_true=1)
+    kinds = {"true": "hidden", "sample 1": "predicted", "sample 2": "predicted"}
+    frames = film(
+        [Panel(title, clip, kind) for clip, (title, kind) in zip(clips, kinds.items(), strict=True)],
+        [True] * 2 + [False] * 3,
+    )
     assert len({frame.size for frame in frames}) == 1
     assert len(frames) == 5
     for time, frame in enumerate(frames):
@@ -100,7 +106,28 @@ def test_a_film_tells_seen_hidden_and_predicted_by_colour_and_by_dashes():
 
 def test_films_of_unequal_length_are_refused():
     with pytest.raises(AssertionError, match="clips of"):
-        film([noise(3, 3, 8, 8), noise(4, 3, 8, 8)], 1, ["a", "b"])
+        film([shown(noise(3, 3, 8, 8)), shown(noise(4, 3, 8, 8))], [True] * 3)
+
+
+def test_a_note_stands_below_and_many_clips_in_rows():
+    panel = shown(noise(2, 3, 8, 8))
+    plain, noted = (film([panel], [True] * 2, note)[0] for note in ("", "word " * 40))
+    assert noted.width == plain.width
+    added = np.asarray(noted)[plain.height : -3]
+    assert len(added) >= 4 * SMALL_LINE
+    assert (added < 128).any()
+    assert (added[:, :MARGIN] == 255).all()
+    one, two = (film([panel] * count, [True] * 2)[0] for count in (IN_A_ROW, IN_A_ROW + 1))
+    assert (two.width, two.height) == (one.width, 2 * one.height)
+
+
+def test_the_rows_of_a_sheet_have_names():
+    rows = [[noise(3, 32, 32)], [noise(3, 32, 32)]]
+    named, plain = np.asarray(sheet(rows, ["a"], names=["seen", "truth"])), np.asarray(sheet(rows, ["a"]))
+    assert np.array_equal(named[:, -plain.shape[1] + MARGIN :], plain[:, MARGIN:])
+    beside = named[:, : -plain.shape[1] + MARGIN]
+    for top in (MARGIN + LINE, MARGIN + LINE + 96 + GAP):
+        assert (beside[top : top + 96] < 128).any()
 
 
 @pytest.fixture
@@ -109,7 +136,7 @@ def frames():
     clip = torch.zeros(6, 3, 33, 33, dtype=torch.uint8)
     for time in range(6):
         clip[time, 0, 10:20, 4 * time : 4 * time + 8] = 255
-    found = film([clip], 3, ["true"])
+    found = film([Panel("true", clip, "hidden")], [True] * 6)
     return [frame.crop((0, 0, frame.width - 1 + frame.width % 2, frame.height)) for frame in found]
 
 
@@ -197,8 +224,8 @@ def test_a_data_uri_holds_the_file(tmp_path):
 
 WRITERS = {
     "a.png": lambda path: save_png(enlarged(noise(3, 8, 8)), path),
-    "a.gif": lambda path: save_gif(film([noise(2, 3, 8, 8)], 1, ["a"]), path, 4),
-    "a.mp4": lambda path: save_mp4(film([noise(2, 3, 8, 8)], 1, ["a"]), path, 4),
+    "a.gif": lambda path: save_gif(film([shown(noise(2, 3, 8, 8))], [True] * 2), path, 4),
+    "a.mp4": lambda path: save_mp4(film([shown(noise(2, 3, 8, 8))], [True] * 2), path, 4),
     "a.wav": lambda path: save_wav(torch.zeros(100), path, 8000),
 }
 

@@ -41,6 +41,15 @@ def test_predicted_frames_are_judged_against_the_last_one_repeated(psnr: float, 
     assert "repeating the last seen frame, which reaches 21.0 dB" in found.sentence
 
 
+@pytest.mark.parametrize("first, state", [(0.7, "good"), (0.3, "warning"), (0.07, "bad")])
+def test_the_rank_of_the_true_continuation_is_judged_against_chance(first: float, state: str):
+    found = verdict(video__rank1=first, video__rank1__other=0.9)
+    assert (found.state, found.value) == (state, f"{first:.0%}")
+    assert "lowest energy of 16" in found.sentence
+    assert "chance is 6%" in found.sentence
+    assert "Among other clips alone 90%" in found.sentence
+
+
 @pytest.mark.parametrize(
     "accuracy, samples, state", [(0.9, 1000, "good"), (0.62, 32, "warning"), (0.62, 10000, "good"), (0.59, 32, "bad")]
 )
