@@ -84,6 +84,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),
     "video_diffusion": (CLIPS, PREDICTOR),
+    "frame_order": (CLIPS, {"seen_frames": 2}),
     "vjepa": (CLIPS, PREDICTOR),
     "audio_visual_contrastive": (BOTH, PROJECTOR),
     "audio_visual_jepa": (BOTH, PREDICTOR),
