@@ -134,6 +134,22 @@ def keep_times(times: Sequence[int]) -> Corruption:
     return corrupt
 
 
+def shuffled_times(times: int) -> Callable[[Draw, Tensor], Tensor]:
+    """What lies at so many hidden times, in another order than the true one, of which all others are equally likely,
+    but that which is shifted by one time: it stands for the true one where that is drawn.
+    """
+
+    def shuffle(draw: Draw, hidden: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+        by_time = rearrange(hidden, "b (t n) d -> b t n d", t=times)
+        order = draw.uniform("order", times).argsort(1)
+        is_true = (order.diff(dim=1) == 1).all(1, keepdim=True)
+        order = torch.where(is_true, order.roll(1, 1), order)
+        row = torch.arange(len(order), device=order.device)[:, None]
+        return rearrange(by_time[row, order], "b t n d -> b (t n) d")
+
+    return shuffle
+
+
 class NearestFrame(NamedTuple):
     """The seen frame that is nearest in time, as a guess of each hidden one: what lies at the same cell of it; of two
     as near, the earlier. Whole frames are seen, the same times of each sample.

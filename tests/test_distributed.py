@@ -220,8 +220,8 @@ def test_the_gradient_of_each_method_on_two_processes_is_that_of_one(two, name):
     expected = on_one(name)
     assert sum(float(value.abs().sum()) for value in expected.values()) > 0
     # before it has learnt, captions have nearly one embedding: batch normalisation magnifies what float32 rounds, and
-    # so does whitening (1.1e-5 were seen)
-    near = 1e-4 if name in ("multimodal", "w_mse") else 1e-5
+    # so does whitening (1.1e-5 were seen), and the difference of a clip and the same one in another order (9e-6)
+    near = 1e-4 if name in ("multimodal", "w_mse", "frame_order") else 1e-5
     for answers in two:
         assert difference(of(answers, name), expected) < near
 

@@ -87,6 +87,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),
     "video_diffusion": (CLIPS, PREDICTOR),
     "videomae": (CLIPS, PREDICTOR),
+    "frame_order": (CLIPS, {"seen_frames": 2}),
     "vjepa": (CLIPS, PREDICTOR),
     "vjepa_with_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1, "num_codes": 4}),
     "audio_visual_contrastive": (BOTH, PROJECTOR),

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import DataError
+from mmssl.methods.hiding import seen_times
 from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.labelled_media import first_window, kind_of
 from mmssl.modalities.media_cache import quiet
@@ -23,9 +24,9 @@ Frames = UInt8[np.ndarray, "L 3 size size"]
 def hidden_frames(config: Config) -> slice:
     """Of a clip, those that the method hides whole; all where it shows no whole frame."""
     asked, frames = config.method.arguments(), config.video.frames
-    seen = asked.get("seen_frames", 0)
-    first = {"future": seen, "past": 0, "between": seen // 2}[asked.get("predicts", "future")]
-    return slice(first, first + frames - seen)
+    seen = seen_times(asked.get("predicts", "future"), frames, asked.get("seen_frames", 0))
+    hidden = [time for time in range(frames) if time not in seen]
+    return slice(hidden[0], hidden[-1] + 1)
 
 
 class Side(NamedTuple):

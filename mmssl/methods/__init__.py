@@ -7,7 +7,7 @@ from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deep
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
-from mmssl.methods.frames import frame_prediction, frame_prediction_latent
+from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
 from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
 from mmssl.methods.latent import conditional_vae, jepa_with_latent, vjepa_with_latent
@@ -63,6 +63,7 @@ METHODS = {
     "frame_prediction_gan": frame_prediction_gan,
     "video_diffusion": video_diffusion,
     "videomae": videomae,
+    "frame_order": frame_order,
     "vjepa": vjepa,
     "vjepa_with_latent": vjepa_with_latent,
     "audio_visual_contrastive": audio_visual_contrastive,

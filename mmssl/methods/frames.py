@@ -5,8 +5,9 @@ from typing import Any, Literal
 from torch import nn
 
 from mmssl.corruption import Corruption
-from mmssl.drop import NearestFrame, keep_times
+from mmssl.drop import NearestFrame, keep_times, shuffled_times
 from mmssl.energy import squared_error
+from mmssl.errors import ConfigError
 from mmssl.methods.hiding import Predicts, seen_patches
 from mmssl.methods.pixels import Count, Positive, only, reconstruction
 from mmssl.modalities.grids import Cut
@@ -15,7 +16,8 @@ from mmssl.models.frame_latent import FramePrior, FrameReader, ToldByTime
 from mmssl.models.latent import GaussianLatent, StandardNormal
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Data
-from mmssl.objectives import LatentStream, Objective, Predictive
+from mmssl.objectives import LatentStream, Objective, Predictive, Ranking
+from mmssl.objectives.critic import Critic
 from mmssl.sections import NonNegative
 from mmssl.tokens import in_place
 
@@ -89,3 +91,24 @@ def frame_prediction_latent(
         latent=latent, base=nearest_frame(cut),
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)
+
+
+def frame_order(
+    encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, margin: Positive = 1.0
+) -> Objective:
+    """The frames of a clip are to have less energy in their order than shuffled (Misra, Zitnick & Hebert 2016, "Shuffle
+    and learn", arXiv:1603.08561, which tells the order of three frames by a classifier). Those that `seen_frames` keeps
+    stay in their place, so that what is ranked is a continuation.
+    """
+    cut = only(encoder, "video").cut("video")
+    seen = seen_patches(predicts, seen_frames, cut)
+    times = cut.grid[0] - len(seen)
+    if times < 2:
+        raise ConfigError(
+            f"method.seen_frames {seen_frames}: {times} patch of {cut.patch[0]} frames is left; expected at least 2, "
+            "of fewer seen frames or a lower encoder.frames"
+        )
+    return Ranking(
+        name="video", tokenize=cut.tokenize, corrupt=keep_times(seen), negative=shuffled_times(times), encoder=encoder,
+        scorer=Critic("video", encoder.width), margin=margin,
+    )  # fmt: skip

@@ -82,10 +82,12 @@ def collobert_weston(
     """
     if not isinstance(encoder, WindowEncoder):
         raise ConfigError("method.name collobert_weston needs a window of words; expected encoder.name window")
+    words = random_words(vocabulary)
     return Ranking(
+        name="text",
         tokenize=partial(tokenize, vocabulary),
         corrupt=replace_tokens(vocabulary, centre_ratio, mask_ratio=0.0, random_ratio=0.0),
-        negative=random_words(vocabulary),
+        negative=lambda draw, true: words(draw, true.shape[1]),
         encoder=encoder,
         scorer=WindowScorer(encoder),
         margin=margin,

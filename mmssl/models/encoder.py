@@ -1,10 +1,10 @@
 """Text encoders: stock masked language models of `transformers` on packed rows, and the window network of 2008."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from transformers import (
@@ -24,7 +24,7 @@ from mmssl.attention import Packing, use_attention
 from mmssl.dropout import use_dropout
 from mmssl.errors import ConfigError
 from mmssl.modalities.text import Kind, Vocabulary
-from mmssl.tokens import Place, Tokens, at, within_document
+from mmssl.tokens import Place, Tokens, at, mean_token, within_document
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -99,6 +99,14 @@ class WindowEncoder(nn.Module):
         return {"text": Tokens(self.words(seen["text"].value), seen["text"].place)}
 
 
+class Judged(NamedTuple):
+    """The energies of K answers to each of P questions about a sample."""
+
+    energy: Float[Tensor, "B P K"]
+    valid: Bool[Tensor, "B P"]  # which questions there are
+    embedding: Float[Tensor, "B D"]  # of what is seen, with the first answer where both are read together
+
+
 class WindowScorer(nn.Module):
     """score = u . hardtanh(sum over the window of W_o word(p + o) + b), Collobert et al. 2011, eq. 5, 8, 9."""
 
@@ -124,6 +132,20 @@ class WindowScorer(nn.Module):
         """The score of the given words at each place."""
         context = self.of_context(sx["text"], place)[:, :, None]
         return self.score(nn.functional.hardtanh(context + self.centre(self.words(words))))[..., 0]
+
+    def judged(self, encoder: nn.Module, seen: Tokens, hidden: Place, answers: list[Int[Tensor, "B M"]]) -> Judged:
+        """A question for each hidden place: does the word fit its window?"""
+        sx = encoder({"text": seen})
+        energy = -self.of_words(sx, hidden, torch.stack(answers, -1))
+        return Judged(energy, hidden.valid, mean_token(sx["text"]))
+
+    def pairs(self, encoder: nn.Module, seen: Tokens, hidden: Place, answers: Tokens) -> Float[Tensor, "A B"]:
+        """The mean energies of (the windows of the row, the words of the column), each in turn."""
+        answer = at(answers, hidden)  # (B, M)
+        words = answer.T[None].expand(len(answer), -1, -1)  # row i, place m: the m-th answers of all samples
+        energy = -self.of_words(encoder({"text": seen}), hidden, words)  # (B, M, B)
+        valid = hidden.valid[:, :, None] & hidden.valid.T[None]
+        return torch.where(valid, energy, 0.0).sum(1) / valid.sum(1).clamp(min=1)
 
     def of_context(self, tokens: Tokens, place: Place) -> Float[Tensor, "B M H"]:
         """What the words around each place contribute; a learnt vector stands beyond the document's ends."""

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmssl.attention import twice_differentiable
 from mmssl.batch import Batch
@@ -11,8 +11,9 @@ from mmssl.losses.adversarial import Game, along, squared_slope
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives.base import Noise, Objective, Output
-from mmssl.objectives.predictive import Base, nothing, place_of, pooled, repeated
-from mmssl.tokens import Place, Tokens, at, in_place, joined
+from mmssl.objectives.critic import embedding_of, head, of_pairs
+from mmssl.objectives.predictive import Base, nothing
+from mmssl.tokens import Place, Tokens, at
 
 
 class Adversarial(Objective):
@@ -33,7 +34,7 @@ class Adversarial(Objective):
     ) -> None:  # fmt: skip
         super().__init__()
         self.name, self.answered, self.encoder, self.generator = name, (name,), encoder, generator
-        self.head = nn.Sequential(nn.Linear(encoder.width, encoder.width), nn.GELU(), nn.Linear(encoder.width, 1))
+        self.head = head(encoder.width)
         self.tokenize, self.corrupt, self.base = encoder.cut(name).tokenize, corrupt, base
         self.latent_width, self.game, self.penalty_weight = latent_width, game, penalty_weight
 
@@ -69,7 +70,7 @@ class Adversarial(Objective):
 
     def embedding(self, seen: Tokens, hidden: Place, answer: Float[Tensor, "B M D"]) -> Float[Tensor, "B E"]:
         """The mean embedding of the sample that has these patches at the hidden places."""
-        return pooled(self.encoder({self.name: joined(seen, Tokens(answer, hidden))}))
+        return embedding_of(self.encoder, self.name, seen, hidden, answer)
 
     def score(self, embedding: Float[Tensor, "B E"]) -> Float[Tensor, " B"]:
         """How real a sample looks: a logit, or a height of slope 1."""
@@ -82,13 +83,7 @@ class Adversarial(Objective):
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:
-        sx, places = seen[self.name], hidden[self.name]
-        answer, _ = in_place(answers[self.name], places)
-        rows = [
-            self.critic(repeated(sx, row, len(of_row)), place_of(places, row, len(of_row)), of_row)
-            for row, of_row in enumerate(answer)
-        ]
-        return -torch.stack(rows)
+        return -of_pairs(self.critic, seen[self.name], hidden[self.name], answers[self.name])
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
         tokens = self.tokenize(batch.views[self.name])

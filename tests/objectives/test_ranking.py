@@ -28,9 +28,10 @@ def by_hand(vocabulary: Vocabulary, negatives: list[list[int]]) -> tuple[Ranking
             weight.fill_(value)
         scorer.context.bias.zero_()
     objective = Ranking(
+        name="text",
         tokenize=partial(tokenize, vocabulary),
         corrupt=lambda tokens, draw: (tokens, HIDDEN),
-        negative=lambda draw, count: torch.tensor(negatives),
+        negative=lambda draw, true: torch.tensor(negatives),
         encoder=encoder,
         scorer=scorer,
         margin=1.0,
