@@ -8,9 +8,11 @@ from torch import Tensor
 from mmssl.models.discrete import DiscreteLatent
 from mmssl.models.limits import NarrowLatent, SparseLatent
 from mmssl.objectives import LatentStream, Predictive
+from mmssl.tokens import at
 
 LIMITS = ("noise", "dimension", "sparsity", "codes")
-CASES = [("jepa_with_latent", {"limit": limit}) for limit in LIMITS] + [("conditional_vae", {})]
+JEPAS = [(method, {"limit": limit}) for method in ("jepa_with_latent", "vjepa_with_latent") for limit in LIMITS]
+CASES = [*JEPAS, ("conditional_vae", {})]
 
 
 def made(method: str, **options) -> Predictive:
@@ -18,7 +20,7 @@ def made(method: str, **options) -> Predictive:
     objective = tiny_objective(method, **options)
     assert isinstance(objective, Predictive)
     with torch.no_grad():
-        for name, weight in objective.by_name["image"].named_parameters():
+        for name, weight in objective.streams.named_parameters():
             if name.endswith("answer.weight"):
                 weight.mul_(30 if "latent" in name else 20)
     return objective.eval()
@@ -34,7 +36,8 @@ def noise(objective: Predictive, shift: float = 0.0):
 def test_each_z_gives_another_prediction_from_what_is_seen_alone(method, options):
     objective, batch = made(method, **options), tiny_batch(method, 4)
     _, seen, hidden = objective.corrupted(batch)
-    first, again, other = (objective.predict(seen, hidden, noise(objective, shift))["image"] for shift in (0, 0, 2))
+    (name,) = seen
+    first, again, other = (objective.predict(seen, hidden, noise(objective, shift))[name] for shift in (0, 0, 2))
     assert torch.equal(first, again)
     assert not torch.allclose(first, other, atol=1e-4)
     assert objective.has_latent
@@ -91,6 +94,37 @@ def test_z_learns_what_the_seen_part_leaves_open(limit):
     # the draws are of both kinds, and few lie between
     assert float((drawn > 0.5).float().mean()) > 0.15
     assert float((drawn < -0.5).float().mean()) > 0.15
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_z_learns_which_of_two_futures_comes(limit):
+    """Clips with one and the same past: all that a teacher says of their futures is in z, or missed."""
+    options = {"limit_weight": 5e-4, "latent_width": 2} if limit == "noise" else {"limit_weight": 1e-4}
+    objective, batch = tiny_objective("vjepa_with_latent", limit=limit, **options), tiny_batch("vjepa_with_latent", 8)
+    assert isinstance(objective, Predictive)
+    clip = torch.zeros(8, 8, 3, 12, 12)
+    clip[::2, 4:], clip[1::2, 4:] = 1.0, -1.0
+    batch = batch._replace(views={"video": [clip]})
+    stepper = torch.optim.Adam([one for one in objective.parameters() if one.requires_grad], lr=3e-3)
+    objective.train()
+    for step in range(150):
+        now = batch._replace(draw=batch.draw._replace(epoch=batch.draw.epoch + step))
+        torch.stack([*objective(now).terms.values()]).sum().backward()
+        stepper.step()
+        stepper.zero_grad()
+        objective.after_step(step / 150)
+    with torch.no_grad():
+        tokens, seen, hidden = objective.eval().corrupted(batch)
+        answer = at(objective.target(tokens)["video"], hidden["video"])
+        blurred = float(answer.var(0, correction=0).mean())  # the error of the mean of both futures
+        assert blurred > 0.05
+        assert float(objective.energies(batch).diagonal().mean()) < 0.5 * blurred
+        drawn = torch.stack([
+            objective.predict(seen, hidden, lambda width, k=k: batch.draw.normal(f"sample/{k}", width))["video"]
+            for k in range(12)
+        ])  # fmt: skip
+    nearest = (drawn[:, :, None] - answer[:2]).square().mean((-1, -2)).argmin(-1).float().mean()
+    assert 0.15 < float(nearest) < 0.85  # the draws are of both kinds
 
 
 def of_pixels(limit: str) -> Predictive:
