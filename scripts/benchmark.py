@@ -20,7 +20,7 @@ import benchmark_image
 import benchmark_masked_image
 import benchmark_video
 import torch
-from benchmark_step import matrix_product, peak_bytes
+from benchmark_step import accelerator_or_cpu, matrix_product, peak_bytes
 from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
 
 FLOPS_PER_TOKEN = (
@@ -114,7 +114,7 @@ def masked_images(models: list[str], variants: list[str], seconds: float, repeat
 
 def videos(models: list[str], variants: list[str], count: int, seconds: float, repeats: int) -> dict:
     """The same of clips, in memory and from `count` files that are written first."""
-    report: dict = {"models": {}, "device": str(benchmark_video.device())}
+    report: dict = {"models": {}, "device": str(accelerator_or_cpu())}
     with tempfile.TemporaryDirectory() as folder:
         if any("files" in variant for variant in variants):
             benchmark_video.write_videos(Path(folder), count)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from benchmark_step import whole_step
+from benchmark_step import accelerator_or_cpu, whole_step
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import VideoMAEConfig, VideoMAEForPreTraining
@@ -66,11 +66,6 @@ class Measured(NamedTuple):
     wait_seconds: float
     prepare_seconds: float
     peak_bytes: int  # on a CUDA device; 0: see the process
-
-
-def device() -> torch.device:
-    """The accelerator, where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def write_videos(folder: Path, count: int) -> None:
@@ -127,7 +122,7 @@ def clips_of(sizes: Sizes) -> Tensor:
     """Normalised clips in memory; their content does not change what a step costs."""
     generator = torch.Generator().manual_seed(0)
     shape = (BATCHES_KEPT * sizes.batch, sizes.frames, 3, sizes.size, sizes.size)
-    return torch.randn(shape, generator=generator).to(device())
+    return torch.randn(shape, generator=generator).to(accelerator_or_cpu())
 
 
 def peer(sizes: Sizes, attention: str) -> VideoMAEForPreTraining:
@@ -150,7 +145,7 @@ def peer_batches(sizes: Sizes, folder: Path | None, workers: int) -> Iterator[Te
         while True:
             yield clips[torch.randint(len(clips), (sizes.batch,))]
     for clips in DataLoader(Videos(folder, sizes), sizes.batch, num_workers=workers):
-        yield clips.to(device())
+        yield clips.to(accelerator_or_cpu())
 
 
 def peer_run(
@@ -158,7 +153,7 @@ def peer_run(
 ) -> Measured:
     """A plain loop, as the examples of transformers and torch write it, with tubes for a mask."""
     model = peer(sizes, attention).train()
-    torch.nn.Module.to(model, device())
+    torch.nn.Module.to(model, accelerator_or_cpu())
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     cells, times = (sizes.size // sizes.patch[1]) ** 2, sizes.frames // sizes.patch[0]
 
@@ -228,7 +223,7 @@ def mmssl_run(sizes: Sizes, precision: str, folder: Path | None, seconds: float,
 
 def timed(step: Callable[[Any], None], source: Iterator[Any], batch: int, seconds: float) -> Measured:
     """How many steps fit, after two that warm up, and how long they waited for the next batch."""
-    is_cuda = device().type == "cuda"
+    is_cuda = accelerator_or_cpu().type == "cuda"
     wait = torch.cuda.synchronize if is_cuda else (lambda: None)
     for _ in range(2):
         step(next(source))

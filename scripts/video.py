@@ -21,24 +21,27 @@ from video_columns import SOURCES
 from mmssl.methods import METHODS
 
 COMMON = [
-    "data.seconds=2.0", "video.size=32", "video.frames=8", "encoder.patch=8", "encoder.frames=4", "encoder.layers=2",
-    "encoder.width=96", "encoder.intermediate=384", "train.seconds=0", "train.learning_rate=2e-3",
-    "train.batch_size=32", "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000",
-    "evaluate.futures=100", "evaluate.documents=1000",
+    "data.seconds=2.0", "video.size=32", "video.frames=8", "encoder.patch=8", "encoder.frames=4", "encoder.layers=3",
+    "encoder.width=192", "encoder.intermediate=768", "train.learning_rate=1e-3", "views.smallest_area=1.0",
+    "views.flip_ratio=0.0", "train.evaluate_every_steps=1000000", "train.save_every_steps=1000000",
+    "evaluate.documents=1000",
 ]  # fmt: skip
 WORLD = ["data.samples=12000", "data.heldout=0.05"]
 SEEN = ["method.seen_frames=4"]
-PREDICTOR = ["method.predictor_width=96"]  # as wide as the encoder
+PREDICTOR = ["method.predictor_width=192", "method.predictor_layers=3"]  # as wide as the encoder
 SMALL_STEPS = ["encoder.frames=2"]  # four times: masks need several
 LATENT = ["method.latent_width=8", "method.latent_layers=1"]
+FEW = [*LATENT, "method.latent_weight=1e-3", "method.latent_per=clip"]  # bits
+CODES = [*LATENT, "method.limit=codes", "method.num_codes=8"]
+GENERATOR = ["method.generator_width=192", "method.latent_width=8", "train.learning_rate=3e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
-    "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *LATENT]),
-    "frame_prediction_gan": ("frame_prediction_gan", SEEN),
-    "video_diffusion": ("video_diffusion", SEEN),
+    "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
+    "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
+    "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
     "videomae": ("videomae", [*PREDICTOR, *SMALL_STEPS]),
     "vjepa": ("vjepa", [*PREDICTOR, *SMALL_STEPS]),
-    "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *SMALL_STEPS, *LATENT]),
+    "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *CODES]),
 }
 PRETRAINED: dict[str, str] = {}  # the row whose run a row begins from
 
@@ -54,6 +57,7 @@ def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:
     pretrained = [f"method.pretrained={asked.out / f'{other}-{source}'}"] if other else []
     return [
         f"configs/video_prediction_{method}_folder.yaml", *COMMON, *data, f"train.steps={asked.steps}",
+        f"train.seconds={asked.seconds}", f"train.batch_size={asked.batch}", f"evaluate.futures={asked.futures}",
         f"data.cache={(asked.out / 'cache').absolute()}", *options, *pretrained,
     ]  # fmt: skip
 
@@ -73,6 +77,9 @@ def main() -> None:
     """All runs; what begins from another one comes last."""
     parser = parser_of(__doc__, ROWS)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=0.0, help="end training then; 0: after its steps")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--futures", type=int, default=100, help="samples of each clip")
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--test", type=Path)
     asked = parser.parse_args()
