@@ -5,33 +5,37 @@ batch. A draw does not depend on the worker, the process, the batch or the order
 generator.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
-LOW = np.uint64(0xFFFFFFFF)
-HIGH_SHIFT = np.uint64(32)
+LOW = 0xFFFFFFFF
+MANY = 2**16  # numbers that an accelerator makes sooner than it is sent them
 
 
-def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """Philox4x32-10: (..., 4) counters of 32 bits (held as uint64) and a key of two 32-bit words -> (..., 4) words."""
-    c0, c1, c2, c3 = (counter[..., word] for word in range(4))
+def philox(counter: Sequence[Any], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
+    """Philox4x32-10: four arrays of 32-bit counters and a key of two 32-bit words -> four arrays of words.
+
+    Arrays are NumPy's of uint64 or tensors of int64, whose products keep their lowest 64 bits alike.
+    """
+    c0, c1, c2, c3 = counter
     for turn in range(10):
-        k0, k1 = (np.uint64((key[word] + turn * KEY_STEPS[word]) & 0xFFFFFFFF) for word in range(2))
-        product0, product1 = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
+        k0, k1 = ((key[word] + turn * KEY_STEPS[word]) & LOW for word in range(2))
+        product0, product1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1, c2, c3 = (
-            (product1 >> HIGH_SHIFT) ^ c1 ^ k0,
+            (product1 >> 32 & LOW) ^ c1 ^ k0,
             product1 & LOW,
-            (product0 >> HIGH_SHIFT) ^ c3 ^ k1,
+            (product0 >> 32 & LOW) ^ c3 ^ k1,
             product0 & LOW,
         )
-    return np.stack([c0, c1, c2, c3], axis=-1)
+    return c0, c1, c2, c3
 
 
 def hashed(*parts: object) -> int:
@@ -73,16 +77,15 @@ class Draw(NamedTuple):
 
     def uniform(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
         """Float32 numbers in [0, 1), 24 bits each, on the device of `index`."""
-        epoch, index = (values.astype(np.uint64) for values in self.numbers())
         count = int(np.prod(shape, dtype=np.int64))
-        block = np.arange((count + 3) // 4, dtype=np.uint64)[None]
-        counter = np.stack(
-            np.broadcast_arrays(block, (index & LOW)[:, None], (index >> HIGH_SHIFT)[:, None], epoch[:, None]), axis=-1
-        )
         number = hashed(self.seed, name)
-        words = philox(counter, (number & 0xFFFFFFFF, number >> 32)).reshape(len(index), 4 * block.shape[1])[:, :count]
-        values = ((words >> np.uint64(8)).astype(np.float32) * np.float32(2**-24)).reshape(len(index), *shape)
-        return sent(torch.from_numpy(values), self.index.device)
+        key, blocks = (number & LOW, number >> 32), (count + 3) // 4
+        if self.index.is_cuda and len(self.index) * count >= MANY:
+            return on_device(self.epoch, self.index, blocks, key)[:, :count].reshape(-1, *shape)
+        epoch, index = (values.astype(np.uint64)[:, None] for values in self.numbers())
+        words = philox((np.arange(blocks, dtype=np.uint64)[None], index & LOW, index >> 32, epoch), key)
+        numbers = (np.stack(words, -1).reshape(len(index), -1)[:, :count] >> 8).astype(np.float32) * np.float32(2**-24)
+        return sent(torch.from_numpy(numbers.reshape(len(index), *shape)), self.index.device)
 
     def integers(self, name: str, high: int, *shape: int) -> Int[Tensor, "B *shape"]:
         """Integers in [0, high)."""
@@ -94,6 +97,16 @@ class Draw(NamedTuple):
         """
         radius, turn = self.uniform(f"{name}/normal", *shape, 2).double().unbind(-1)
         return ((-2 * torch.log1p(-radius)).sqrt() * (2 * torch.pi * turn).cos()).float()
+
+
+def on_device(
+    epoch: Int[Tensor, " B"], index: Int[Tensor, " B"], blocks: int, key: tuple[int, int]
+) -> Float[Tensor, "B _"]:
+    """The uniform numbers of blocks of four, made where the tensors lie: the same bits as by NumPy."""
+    epoch, index = epoch[:, None].long(), index[:, None].long()
+    block = torch.arange(blocks, device=index.device)[None]
+    words = philox((block, index & LOW, index >> 32 & LOW, epoch), key)
+    return (torch.stack(words, -1).flatten(1) >> 8).float() * 2**-24
 
 
 def sent(value: Tensor, device: torch.device) -> Tensor:

@@ -168,7 +168,7 @@ def by_hand(query, key, value, document, window=None, scaling=None, is_causal=Fa
             members = torch.nonzero(document[row] == number)[:, 0]
             distance = (members[:, None] - members).abs()
             weights = (query[row][:, members] @ key[row][:, members].transpose(1, 2) * scaling).exp()
-            weights = weights * (distance < (len(members) + 1 if window is None else window))
+            weights = weights * (distance < (document.shape[1] if window is None else window))
             weights = weights.tril() if is_causal else weights
             mixed[row][:, members] = weights / weights.sum(-1, keepdim=True) @ value[row][:, members]
     return mixed.transpose(1, 2)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssl.random import Draw, hashed, permutation, philox
+from mmssl.random import Draw, hashed, on_device, permutation, philox
 
 # Random123's kat_vectors for philox4x32, 10 rounds: counter, key, answer
 KNOWN = [
@@ -34,18 +34,33 @@ def draw(*index: int, seed: int = 3, epoch: int = 0) -> Draw:
 @pytest.mark.parametrize("counter, key, answer", KNOWN)
 def test_philox_gives_the_known_answers_of_random123(counter, key, answer):
     first, second = words(key)
-    given_counter = np.array(words(counter), dtype=np.uint64)
-    assert philox(given_counter, (first, second)).tolist() == words(answer)
-    assert philox(np.stack([given_counter] * 3), (first, second)).tolist() == [words(answer)] * 3
+    for kind in (np.uint64, np.int64):
+        given_counter = [np.array([word] * 3).astype(np.uint64) for word in words(counter)]
+        held = given_counter if kind is np.uint64 else [torch.from_numpy(one.astype(np.int64)) for one in given_counter]
+        assert [one.tolist() for one in philox(held, (first, second))] == [[word] * 3 for word in words(answer)]
 
 
 def test_a_wrong_key_or_counter_misses_the_known_answer():
     for counter, key, answer in KNOWN:
         first, second = words(key)
-        assert philox(np.array(words(counter), dtype=np.uint64), (first ^ 1, second)).tolist() != words(answer)
-        assert philox(np.array(words(counter), dtype=np.uint64) ^ np.uint64(1), (first, second)).tolist() != words(
-            answer
-        )
+        held = [np.array([word], dtype=np.uint64) for word in words(counter)]
+        assert [int(one[0]) for one in philox(held, (first ^ 1, second))] != words(answer)
+        assert [int(one[0]) for one in philox([one ^ 1 for one in held], (first, second))] != words(answer)
+
+
+def test_an_accelerator_makes_the_same_numbers():
+    given = draw(0, 5, 2**31, 2**40 + 3, epoch=7)
+    number = hashed(given.seed, "mask")
+    made = on_device(given.epoch, given.index, 4, (number & 0xFFFFFFFF, number >> 32))
+    assert torch.equal(made, given.uniform("mask", 16))
+    assert torch.equal(made[:, :14].reshape(-1, 2, 7), given.uniform("mask", 2, 7))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("count", [5, 2**16])
+def test_draws_on_cuda_are_those_of_the_processor(count):
+    given = draw(0, 5, 2**40 + 3, epoch=7)
+    assert torch.equal(given.to(torch.device("cuda")).uniform("noise", count).cpu(), given.uniform("noise", count))
 
 
 @given(st.permutations(range(12)), st.integers(1, 11))
