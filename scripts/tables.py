@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from video_columns import FRAMES, SOURCES, VIDEO, Columns, filled, of_source
+from video_columns import FEW_OF_VIDEO, FRAMES, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
 from mmssl.methods import METHODS
@@ -252,6 +252,8 @@ def tables() -> dict[str, str]:
     found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3], described=True)
     found["collapse"] = switched_off(recorded("collapse"))
     found["uncertainty"] = uncertain(recorded("uncertainty"), UNCERTAINTY)
+    digits = of_source(recorded("video"), "digits")
+    found["video_short"] = table([(name, digits[name]) for name in METHODS if name in digits], FEW_OF_VIDEO)
     for source in SOURCES:
         runs = of_source(recorded("video"), source)
         found[f"video_{source}"] = uncertain(runs, filled(runs, VIDEO))

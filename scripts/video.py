@@ -39,6 +39,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
+    "frame_order": ("frame_order", ["method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]),
     "videomae": ("videomae", [*PREDICTOR, *SMALL_STEPS]),
     "vjepa": ("vjepa", [*PREDICTOR, *SMALL_STEPS]),
     "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *CODES]),

@@ -21,6 +21,11 @@ VIDEO: Columns = (
     ("collapse", "collapse.verdict", "{}"),
     ("samples seen", "samples_seen", "{:,.0f}"),
 )
+FEW_OF_VIDEO = tuple(
+    column
+    for column in VIDEO
+    if column[0] in ("coverage", "precision", "energy score", "true first of 16", "energy AUROC", "kNN", "probe")
+)
 FRAMES: Columns = (
     ("PSNR", "video.psnr", "{:.2f}"),
     ("mean of samples", "video.mean_of_samples.psnr", "{:.2f}"),

@@ -52,7 +52,7 @@ def future_results(
     what all this was measured.
     """
     seen, part = config.method.arguments().get("seen_frames"), predictive(objective)
-    if not isinstance(seen, int) or part is None or "video" not in part.answered:
+    if not seen or part is None or "video" not in part.answered:  # a mask shows no frame whole
         return {}
     judge = (objective.encoder if judge is None else judge).eval()
     networks = user_networks(config, next(objective.parameters()).device)

@@ -134,7 +134,7 @@ class TransformerEncoder(nn.Module):
         if self.first is not None:  # it belongs to the first document of the row
             parts.insert(0, self.first.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
             documents.insert(0, documents[0].new_zeros(len(documents[0]), 1))
-            where.insert(0, torch.zeros_like(where[0][:, :1]))
+            where.insert(0, torch.zeros_like(documents[0]))
         lengths = [part.shape[1] for part in parts]
         values = [*self.layers(torch.cat(parts, 1), torch.cat(documents, 1), torch.cat(where, 1)).split(lengths, 1)]
         summary = None if self.first is None else values.pop(0)[:, 0]

@@ -11,7 +11,7 @@ from mmssl.batch import Batch
 from mmssl.drop import shuffled_times
 from mmssl.errors import ConfigError
 from mmssl.evaluate.completion import noise_of
-from mmssl.evaluate.media import reversed_time
+from mmssl.evaluate.negatives import reversed_time
 from mmssl.methods.hiding import seen_patches
 from mmssl.modalities.grids import Grid
 from mmssl.optimizer import optimizer
@@ -80,7 +80,10 @@ def clips(count: int, seed: int) -> Batch:
 def order_gap(objective: Any, batch: Batch) -> Tensor:
     """How much higher the energy is of each clip whose frames from the third on are reversed."""
     with torch.no_grad():
-        found = [objective.eval().energies(batch, other).diagonal() for other in (batch, reversed_time(2)(batch))]
+        found = [
+            objective.eval().energies(batch, other).diagonal()
+            for other in (batch, reversed_time(slice(2, None))(batch))
+        ]
     return found[1] - found[0]
 
 

@@ -37,7 +37,7 @@ def test_every_method_has_a_row_with_measured_figures():
         kind: {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
         for kind, table in found.items()
     }
-    assert {*rows["words"], *rows["savanna"], *rows["leaderboard"]} == set(METHODS)
+    assert {*rows["words"], *rows["savanna"], *rows["leaderboard"], *rows["video_short"]} == set(METHODS)
     assert set(rows["leaderboard"]) == set(rows["leaderboard_short"]) == set(script().PICTURES)
     assert {"simclr", "swav", "byol", "ijepa", "data2vec"} < set(rows["collapse"]) < set(script().PICTURES)
     assert all(any(letter.isdigit() for letter in row.split("|", 3)[3]) for of in rows.values() for row in of.values())

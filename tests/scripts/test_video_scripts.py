@@ -33,7 +33,8 @@ def out(tmp_path_factory):
 
 
 def asked_for(*only: str, clips: Path | None = None) -> Namespace:
-    return Namespace(out=Path("out"), steps=7, only=only, clips=clips, test=clips and clips / "test")
+    test = clips and clips / "test"
+    return Namespace(out=Path("out"), steps=7, seconds=0.0, batch=32, futures=20, only=only, clips=clips, test=test)
 
 
 def test_a_run_is_collected_with_its_protocol_and_stands_in_both_tables(scripts, out, tmp_path, monkeypatch):
