@@ -24,7 +24,10 @@ SWEEP: dict[str, dict[str, list[str]]] = {  # limit -> what it allows, in the or
     "sparsity": {f"{weight:g}": [f"method.limit_weight={weight:g}"] for weight in (1e-2, 1e-3, 1e-4, 1e-5)},
     "codes": {str(count): [f"method.num_codes={count}"] for count in (1, 2, 4, 8, 32, 128)},
 }
-KEYS = {"auroc": "AUROC of possible completions", "coverage": "coverage of 16 samples", "precision": "precision"}
+KEYS = {
+    "uncertainty.auroc": "AUROC of possible completions", "uncertainty.coverage": "coverage of 16 samples",
+    "uncertainty.precision": "precision", "energy.auroc": "AUROC against other pictures",
+}  # fmt: skip
 PANEL_INCHES = (3.4, 2.8)
 
 
@@ -47,7 +50,7 @@ def panel(axes: Axes, limit: str, points: list[dict]) -> None:
     """What is measured against the bits of z; the grey line is what the hidden half holds."""
     bits = [figures["uncertainty.bits"] for figures in points]
     for (key, name), style in zip(KEYS.items(), STYLES, strict=False):
-        axes.plot(bits, [figures[f"uncertainty.{key}"] for figures in points], label=name, markersize=4, **style)
+        axes.plot(bits, [figures[key] for figures in points], label=name, markersize=4, **style)
     if points:
         axes.axvline(points[0]["uncertainty.true_bits"], color=GREY, linewidth=1)
     axes.set_xscale("symlog", linthresh=0.1)

@@ -94,12 +94,9 @@ def test_the_sweep_changes_the_row_of_each_limit(scripts):
 
 def test_a_curve_is_drawn_in_the_order_of_bits(scripts, tmp_path, monkeypatch):
     written_to(tmp_path, scripts, monkeypatch)
-    keys = ("auroc", "coverage", "precision", "true_bits")
-    runs = {
-        f"jepa_with_latent-noise-{name}": {"uncertainty.bits": bits, **{f"uncertainty.{key}": 0.5 for key in keys}}
-        for name, bits in BITS.items()
-    }
     capacity = scripts["capacity"]
+    same = dict.fromkeys((*capacity.KEYS, "uncertainty.true_bits"), 0.5)
+    runs = {f"jepa_with_latent-noise-{name}": {"uncertainty.bits": bits, **same} for name, bits in BITS.items()}
     assert [figures["uncertainty.bits"] for figures in capacity.curve("noise", runs)] == [0.2, 1.1, 3.0]
     assert capacity.curve("codes", runs) == []
     assert size_of(capacity.draw(runs))[0] > 1000
