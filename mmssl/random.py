@@ -57,6 +57,8 @@ class Draw(NamedTuple):
 
     def to(self, device: torch.device) -> "Draw":
         """The same draws on another device."""
+        if device.type == "cpu":
+            return self.on_host()
         epoch, index = (values.to(device, non_blocking=True) for values in (self.epoch, self.index))
         return Draw(self.seed, epoch, index, self.numbers())
 

@@ -251,7 +251,7 @@ def main() -> None:
     if options.task == "video":
         if options.variant:
             one = benchmark_video.measure(options.variant, options.models[0], options.workspace, options.seconds)
-            print(json.dumps(one._asdict() | {"peak_bytes": one.peak_bytes or peak_bytes()}))
+            print(json.dumps(one._asdict() | {"peak_bytes": peak_bytes()}))
             return
         found = videos(options.models, options.variants, options.files, options.seconds, options.repeat)
         finish(found, options.out)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from benchmark_step import accelerator_or_cpu, whole_step
+from benchmark_step import accelerator_or_cpu, instant, whole_step
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import VideoMAEConfig, VideoMAEForPreTraining
@@ -65,7 +65,6 @@ class Measured(NamedTuple):
     seconds: float
     wait_seconds: float
     prepare_seconds: float
-    peak_bytes: int  # on a CUDA device; 0: see the process
 
 
 def write_videos(folder: Path, count: int) -> None:
@@ -223,21 +222,16 @@ def mmssl_run(sizes: Sizes, precision: str, folder: Path | None, seconds: float,
 
 def timed(step: Callable[[Any], None], source: Iterator[Any], batch: int, seconds: float) -> Measured:
     """How many steps fit, after two that warm up, and how long they waited for the next batch."""
-    is_cuda = accelerator_or_cpu().type == "cuda"
-    wait = torch.cuda.synchronize if is_cuda else (lambda: None)
     for _ in range(2):
         step(next(source))
-    wait()
-    began, steps, waited = time.perf_counter(), 0, 0.0
-    while steps == 0 or time.perf_counter() - began < seconds:
+    began, steps, waited = instant(), 0, 0.0
+    while steps == 0 or instant() - began < seconds:
         asked = time.perf_counter()
         given = next(source)
         waited += time.perf_counter() - asked
         step(given)
-        wait()
         steps += 1
-    peak = torch.cuda.max_memory_allocated() if is_cuda else 0
-    return Measured(steps * batch, time.perf_counter() - began, waited, 0.0, peak)
+    return Measured(steps * batch, instant() - began, waited, 0.0)
 
 
 def measure(variant: str, model: str, folder: Path | None, seconds: float) -> Measured:
