@@ -1,6 +1,7 @@
 """Train methods that predict videos on clips whose futures are known and on real ones, and measure what they predict.
 
-usage: python scripts/video.py OUT [--steps 2000] [--at-once 2] [--only ROW ...] [--clips FOLDER --test FOLDER]
+usage: python scripts/video.py OUT [--steps 2000] [--seconds 0] [--batch 32] [--futures 100] [--at-once 2]
+                               [--only ROW ...] [--clips FOLDER --test FOLDER]
 
 Each row is trained on `savanna` and on `digits`, and with --clips on a folder of videos (sub-folders are labels, for
 the probe), tested on another; a run is named ROW-SOURCE, and --only takes both. All have the same small encoder, the
@@ -14,7 +15,7 @@ import json
 from pathlib import Path
 
 from draw_video import draw
-from side_by_side import finished, in_turn, parser_of, run_and_collect
+from side_by_side import finished, parser_of, run_and_collect
 from tables import RESULTS
 from video_columns import SOURCES
 
@@ -44,22 +45,19 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "vjepa": ("vjepa", [*PREDICTOR, *SMALL_STEPS]),
     "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *CODES]),
 }
-PRETRAINED: dict[str, str] = {}  # the row whose run a row begins from
 
 
 def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:
     """Of `mmssl pretrain`."""
     method, options = ROWS[row]
-    other = PRETRAINED.get(row)
     data = [f"data.source={source}", *WORLD]
     if source == "clips":
         data = [f"{part}.source={asked.clips}" for part in ("data", "evaluate")]
         data += [f"{part}.heldout={asked.test}" for part in ("data", "evaluate")]
-    pretrained = [f"method.pretrained={asked.out / f'{other}-{source}'}"] if other else []
     return [
         f"configs/video_prediction_{method}_folder.yaml", *COMMON, *data, f"train.steps={asked.steps}",
         f"train.seconds={asked.seconds}", f"train.batch_size={asked.batch}", f"evaluate.futures={asked.futures}",
-        f"data.cache={(asked.out / 'cache').absolute()}", *options, *pretrained,
+        f"data.cache={(asked.out / 'cache').absolute()}", *options,
     ]  # fmt: skip
 
 
@@ -75,7 +73,7 @@ def wanted_of(asked: argparse.Namespace, rows: list[str]) -> dict[str, list[str]
 
 
 def main() -> None:
-    """All runs; what begins from another one comes last."""
+    """All runs, some side by side."""
     parser = parser_of(__doc__, ROWS)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=0.0, help="end training then; 0: after its steps")
@@ -86,8 +84,7 @@ def main() -> None:
     asked = parser.parse_args()
     if (asked.clips is None) != (asked.test is None):
         parser.error("--clips FOLDER and --test FOLDER go together")
-    for part in in_turn(ROWS, PRETRAINED):
-        run_and_collect("video", asked.out, wanted_of(asked, part), asked.at_once)
+    run_and_collect("video", asked.out, wanted_of(asked, [*ROWS]), asked.at_once)
     drawn = [str(path) for source in SOURCES if (path := draw(asked.out, source)) is not None]
     written = [str(RESULTS / "video.json"), *drawn]
     print(json.dumps({"runs": len(finished(asked.out)), "written": written}))
