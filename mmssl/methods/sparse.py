@@ -14,14 +14,15 @@ from mmssl.objectives.sparse import PATCH, WHOLE, Amortised, Iterated, SparseCod
 def sparse_coding(
     encoder: Any, modalities: Any, *, patch_wise: bool = True, num_atoms: Count = 192, l1_weight: Positive = 0.5,
     inference: Literal["fista", "amortised"] = "fista", inference_steps: Count = 50, network_layers: Count = 4,
-    mask: Mask = "right", hidden_ratio: Ratio = 0.5,
+    mask: Mask = "right", hidden_ratio: Ratio = 0.5, temperature: Positive = 0.1,
 ) -> Objective:  # fmt: skip
     """Sparse coding of patches (Olshausen & Field 1996), or with `patch_wise` false of whole pictures, where what is
     hidden can be told from z of what is seen; an encoder learns to predict z (Kavukcuoglu et al. 2008,
     arXiv:1010.3467), and outlives.
 
     z is found by `inference_steps` of FISTA; with `amortised`, after training by LISTA of `network_layers`. `mask` and
-    `hidden_ratio` are those of energies and completions: the loss is that of whole pictures.
+    `hidden_ratio` are those of energies and completions: the loss is that of whole pictures. Completions are drawn from
+    exp(-E / `temperature`), which is the variance of what y adds to W z, in squares of normalised pixels.
     """
     vision = only(encoder, "image")
     cut, unit = vision.cut("image"), PATCH if patch_wise else WHOLE
@@ -32,5 +33,5 @@ def sparse_coding(
     }  # fmt: skip
     return SparseCoding(
         cut=cut, encoder=vision, dictionary=dictionary, head=nn.Linear(vision.width, num_atoms), teacher=teacher,
-        inference=found[inference], corrupt=hiding(mask, hidden_ratio), unit=unit,
+        inference=found[inference], corrupt=hiding(mask, hidden_ratio), unit=unit, temperature=temperature,
     )  # fmt: skip

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+LANGEVIN = 0.2  # a step of sampling, in steps of descent
 Seen = Bool[Tensor, "B D"]  # which numbers of y are known; the energy is that of these alone
 
 
@@ -61,6 +62,24 @@ def fista(
         before, z = z, proximal_step(y, ahead, dictionary, l1_weight, size, seen)
         faster = (1 + (1 + 4 * pace**2) ** 0.5) / 2
         ahead, pace = z + (pace - 1) / faster * (z - before), faster
+    return z
+
+
+@torch.no_grad()
+def sampled(
+    y: Float[Tensor, "B D"], z: Float[Tensor, "B K"], dictionary: Float[Tensor, "D K"], l1_weight: float,
+    temperature: float, noise: Float[Tensor, "S B K"], seen: Seen | None = None,
+) -> Float[Tensor, "B K"]:  # fmt: skip
+    """A z drawn from exp(-E(y, z) / temperature): S steps of Langevin dynamics from `z`, with standard normal numbers
+    for each, the L1 cost by its proximal operator (Durmus, Moulines & Pereyra 2018, arXiv:1612.07471, section 3.2; here
+    a proximal gradient step, then noise).
+
+    A step is LANGEVIN / L, so that the variance is too large by a tenth along the steepest direction.
+    """
+    size = LANGEVIN / curvature(dictionary)
+    spread = (2 * size * temperature).sqrt()
+    for numbers in noise:
+        z = proximal_step(y, z, dictionary, l1_weight, size, seen) + spread * numbers
     return z
 
 

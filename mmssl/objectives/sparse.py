@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.modalities.grids import Cut
-from mmssl.models.sparse import Dictionary, Lista, Seen, fista, sparse_energy
+from mmssl.models.sparse import Dictionary, Lista, Seen, fista, sampled, sparse_energy
 from mmssl.objectives.base import Noise, Objective, Output
 from mmssl.objectives.predictive import place_of, pooled
 from mmssl.tokens import Place, Tokens, at, without
+
+SAMPLING_STEPS = 100  # of Langevin dynamics
 
 
 class Unit(NamedTuple):
@@ -63,22 +65,23 @@ class SparseCoding(Objective):
     """F(x, y) = min_z E(x and y, z) - min_z E(x, z): what y adds to the energy of x, over the numbers of y.
 
     E is that of `sparse_energy`; z codes each patch, or the whole sample (`unit`): only then what is seen tells of what
-    is hidden, which is W z, z inferred from x alone. The loss of a whole sample y is E(y, z*), over
-    its numbers, with z* from `fista` held fixed; the encoder and `head` learn 1/2 ||z* - head(encoder(y))||^2, in the
-    same units (Kavukcuoglu et al. 2008, arXiv:1010.3467, eq. 5-6; here z* does not feel the encoder).
+    is hidden, which is W z, z inferred from x alone, or with noise drawn from exp(-E(x, z) / temperature). The loss of
+    a whole sample y is E(y, z*), over its numbers, with z* from `fista` held fixed; the encoder and `head` learn
+    1/2 ||z* - head(encoder(y))||^2, in the same units (Kavukcuoglu et al. 2008, arXiv:1010.3467, eq. 5-6; here z* does
+    not feel the encoder).
     """
 
-    hides = infers = True
+    hides = infers = has_latent = True
     normalised = False
 
     def __init__(
         self, *, cut: Cut, encoder: nn.Module, dictionary: Dictionary, head: nn.Module, teacher: Iterated,
-        inference: Iterated | Amortised, corrupt: Corruption, unit: Unit,
+        inference: Iterated | Amortised, corrupt: Corruption, unit: Unit, temperature: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.cut, self.corrupt, self.answered = cut, corrupt, (cut.name,)
         self.encoder, self.dictionary, self.head, self.teacher = encoder, dictionary, head, teacher
-        self.inference, self.unit = inference, unit
+        self.inference, self.unit, self.temperature = inference, unit, temperature
 
     def forward(self, batch: Batch) -> Output:
         found, seen, hidden = self.corrupted(batch)
@@ -160,7 +163,13 @@ class SparseCoding(Objective):
         value.scatter_(1, part.place.position[..., None].expand(part.value.shape), part.value.float())
         with torch.autocast(value.device.type, enabled=False):
             mask = rearrange(self.known(value, part.place), f"b n d -> {self.unit.row}")
-            z = self.inference.codes(self.rows(value), self.dictionary, mask)
+            y = self.rows(value)
+            z = self.inference.codes(y, self.dictionary, mask)
+            if noise is not None:
+                steps = noise(SAMPLING_STEPS * z.numel() // count).to(z)
+                steps = rearrange(steps, "b (s r k) -> s (b r) k", s=SAMPLING_STEPS, k=z.shape[1])
+                weight, l1_weight = self.dictionary.weight, self.teacher.l1_weight
+                z = sampled(y, z, weight, l1_weight, self.temperature, steps, mask)
             whole = rearrange(self.dictionary(z), f"{self.unit.row} -> b n d", b=count, n=cells)
         return {self.cut.name: at(Tokens(whole, place), place)}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import Lasso
 
-from mmssl.models.sparse import Dictionary, Lista, curvature, fista, ista, soft_threshold, sparse_energy
+from mmssl.models.sparse import Dictionary, Lista, curvature, fista, ista, sampled, soft_threshold, sparse_energy
 
 NUM_SAMPLES, WIDTH, NUM_ATOMS, L1_WEIGHT = 12, 20, 30, 0.2
 
@@ -122,3 +122,34 @@ def test_a_network_of_few_layers_learns_what_many_steps_find():
         stepper.step()
         stepper.zero_grad()
     assert (network(others) - expected).square().mean() < 0.3 * before
+
+
+def density(y: float, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(-E / temperature) of one number of y and one atom, on a grid, as probabilities."""
+    grid = torch.linspace(-4, 6, 20001, dtype=torch.float64)
+    energy = 0.5 * (y - grid).square() + L1_WEIGHT * grid.abs()
+    return grid, torch.softmax(-energy / temperature, 0)
+
+
+@pytest.mark.parametrize("y", [0.0, 0.3, 2.0])
+def test_what_is_sampled_has_the_moments_of_the_distribution_of_its_energy(y):
+    temperature, count = 0.3, 20_000
+    noise = torch.randn(100, count, 1, generator=torch.Generator().manual_seed(0))
+    start = torch.zeros(count, 1)
+    found = sampled(torch.full((count, 1), y), start, torch.ones(1, 1), L1_WEIGHT, temperature, noise)
+    grid, probability = density(y, temperature)
+    mean = (grid * probability).sum()
+    deviation = ((grid - mean).square() * probability).sum().sqrt()
+    assert abs(found.mean() - mean) < 0.03
+    assert abs(found.std() / deviation - 1) < 0.12  # a step of 0.2 alone adds 5 %
+    # the control: at another temperature it is another one
+    _, other = density(y, 2 * temperature)
+    assert abs(found.std() / ((grid - mean).square() * other).sum().sqrt() - 1) > 0.2
+
+
+def test_an_atom_of_which_nothing_is_seen_is_drawn_from_the_laplace_prior():
+    noise = torch.randn(2000, 2000, 2, generator=torch.Generator().manual_seed(0))
+    y, seen = torch.zeros(2000, 2), torch.tensor([[True, False]]).expand(2000, 2)
+    found = sampled(y, torch.zeros(2000, 2), torch.eye(2), L1_WEIGHT, 0.1, noise, seen)[:, 1]
+    assert abs(found.abs().mean() / (0.1 / L1_WEIGHT) - 1) < 0.15  # mean |z| is temperature / weight
+    assert found.sign().mean().abs() < 0.1

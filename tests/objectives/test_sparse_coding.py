@@ -82,11 +82,23 @@ def test_coded_patch_by_patch_the_energy_is_that_of_the_hidden_patches_whatever_
 
 @pytest.mark.parametrize("options", KINDS)
 @torch.no_grad()
-def test_a_prediction_does_not_depend_on_what_is_hidden_nor_on_noise(options):
+def test_a_prediction_does_not_depend_on_what_is_hidden(options):
     objective, batch = made(**options), tiny_batch("sparse_coding")
     seen, hidden, _ = plain(objective, batch)
-    found = objective.predict(seen, hidden)["image"]
-    again = objective.predict(seen, hidden, lambda width: torch.randn(8, width))["image"]
-    assert torch.equal(found, again)
-    assert objective.has_latent is False
+    batch.views["image"][0][..., 8:] += 1  # the right half of 16 pixels
+    again, place, _ = plain(objective, batch)
+    assert torch.equal(objective.predict(seen, hidden)["image"], objective.predict(again, place)["image"])
     assert objective.bits(seen, hidden, {}) is None
+
+
+@torch.no_grad()
+def test_noise_draws_other_completions_and_the_same_noise_the_same():
+    objective, batch = made(patch_wise=False), tiny_batch("sparse_coding")
+    seen, hidden, _ = plain(objective, batch)
+    first, again, second = (
+        objective.predict(seen, hidden, lambda width, k=k: batch.draw.normal(f"sample/{k}", width))["image"]
+        for k in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert (first - second).abs().mean() > 1e-3
+    assert not torch.equal(first, objective.predict(seen, hidden)["image"])
