@@ -6,7 +6,6 @@ Both answer the same questions: how many, with which label, which modality is pr
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +77,19 @@ class FileSamples:
 
     def decode(self, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Iterator[tuple[int, Values | BadSample]]:
         """(index, what the sample holds or why it cannot be used) of each of ascending indices."""
-        for _, numbers in groupby(map(int, indices), self.columns["path"].__getitem__):
-            rows = list(numbers)
+        for rows in self.passes(indices):
             yield from zip(rows, decoded_samples([self.sample(row) for row in rows], decoding), strict=True)
+
+    def passes(self, indices: Int[np.ndarray, " n"]) -> Iterator[list[int]]:
+        """The indices in groups of one file whose windows ascend; a manifest may name a file again and again."""
+        paths, starts, rows = self.columns["path"], self.columns["start_seconds"], []
+        for index in map(int, indices):
+            if rows and (paths[index] != paths[rows[-1]] or starts[index] <= starts[rows[-1]]):
+                yield rows
+                rows = []
+            rows.append(index)
+        if rows:
+            yield rows
 
 
 def decoded_samples(samples: list[Sample], decoding: Decoding) -> Iterator[Values | BadSample]:
