@@ -24,6 +24,12 @@ class Batch(NamedTuple):
         given = self.views.get(f"{name}.present")
         return torch.ones_like(self.draw.index, dtype=torch.bool) if given is None else given[0]
 
+    def chosen(self, rows: Bool[Tensor, " B"]) -> "Batch":
+        """Some of the samples."""
+        views = {name: [view[rows] for view in views] for name, views in self.views.items()}
+        draw = Draw(self.draw.seed, self.draw.epoch[rows], self.draw.index[rows])
+        return Batch(views, draw, None if self.label is None else self.label[rows])
+
     def times(self, count: int) -> "Batch":
         """The same samples `count` times, one batch after another, each with draws of its own: of the epoch
         epoch * count + turn. Of the views those are left that say which samples have a modality.

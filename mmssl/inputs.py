@@ -34,7 +34,7 @@ class Inputs:
         }
         self.modalities = {name: found for name in names if (found := known[name]) is not None}
         if missing := set(names) - set(self.modalities):
-            raise ConfigError(f"data: {', '.join(missing)} needs a vocabulary; expected data.source=savanna")
+            raise ConfigError(f"data: {', '.join(missing)} needs a vocabulary; expected data with captions")
 
     def __call__(self, batch: Batch, *, wanted: tuple[View, ...] = (View(),), augmented: bool = False) -> Batch:
         """The batch as the objective sees it, its pictures in the views that are wanted; several are always

@@ -204,12 +204,12 @@ class MediaTask:
         """`mmssl embed RUN DATA --out FILE`."""
         from mmssl.evaluate.media import write_media_features
 
-        objective, inputs, _ = self.restored(config, found)
+        objective, inputs, there = self.restored(config, found)
         source = config.data.model_copy(update={"source": data, "heldout": 0.0})
         with TemporaryDirectory() as run:
             report = partial(record_bad, Path(config.run))
             elsewhere = config.model_copy(update={"data": source, "run": run})
-            samples = prepare_media(elsewhere, Path(run), report, self.modalities).train
+            samples = prepare_media(elsewhere, Path(run), report, self.modalities, there.vocabulary).train
             write_media_features(objective.encoder, samples, inputs, config, out)
 
     def export(self, config: Config, found: Restored, folder: Path) -> None:

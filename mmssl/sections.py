@@ -57,6 +57,7 @@ class DataConfig(Section):
     text_column: Text = "text"
     image_column: Text = "image"  # of a table of pictures: their bytes
     video_column: Text = "video"  # of a table of videos: the bytes of their files
+    audio_column: Text = "audio"  # of a manifest: paths of sounds, as image_column and video_column then are
     label_column: Text = "label"
     seconds: Positive = 1.0  # window of time of a sample with sound or video
     clips_per_file: CountOrZero = 0  # windows read of a file, spread over its length as the seed says; 0: all of them
@@ -72,6 +73,7 @@ class DataConfig(Section):
     documents: CountOrZero = 0  # documents, or pictures and videos of tables and archives; 0 = all, but of a stream
     samples: Count = 20000  # samples of a built-in world
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
+    caption_tokens: Annotated[int, Field(ge=4, lt=2**31)] = 16  # of a caption, first and last included; more are cut
     workers: CountOrZero = 0  # processes that decode
     cache: Text = "cache"  # folder of tokenised rows and of pictures, relative to the run folder
 

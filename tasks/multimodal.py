@@ -1,6 +1,6 @@
 """Text, picture, sound and video of the same events, by several objectives over one encoder.
 
-Captions are needed, so it reads the built-in world only: `data.source=savanna`.
+Captions are those of `savanna`, of files (that of x.mp4 is x.txt) or of a manifest.
 """
 
 from mmssl.evaluate.continuations import hidden_frames

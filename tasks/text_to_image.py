@@ -1,8 +1,8 @@
 """Captions in, pictures out, by `latent_diffusion` or any method that reads both and hides pictures.
 
-Captions are needed, so it reads the built-in world only: `data.source=savanna`. Beside other pictures, y is measured
-against its own pieces in another order, and against noise of its colours. `mmssl predict RUN "a caption"...` paints
-each caption `--samples` times.
+Captions are those of `savanna`, of files (that of x.jpg is x.txt) or of a manifest. Beside other pictures, y is
+measured against its own pieces in another order, and against noise of its colours. `mmssl predict RUN "a caption"...`
+paints each caption `--samples` times.
 """
 
 from pathlib import Path
@@ -44,10 +44,10 @@ def predict(config: Config, found: Restored, inputs: list[str], *, samples: int,
 
 def asked(captions: list[str], vocabulary: Vocabulary, inputs: Inputs) -> Batch:
     """Captions without pictures, with the draws of samples 0, 1, ...; DataError where the run knows a word not."""
-    rows = torch.from_numpy(rows_in(vocabulary, captions)).long()
+    rows = torch.from_numpy(rows_in(vocabulary, captions, inputs.config.data.caption_tokens)).long()
     for caption, ids in zip(captions, rows, strict=True):
         if bool((ids == vocabulary.unknown).any()):
-            raise DataError(f"predict: '{caption}' has words that the run never read; expected a caption of savanna")
+            raise DataError(f"predict: '{caption}' has words that the run never read; expected words of its captions")
     index = torch.arange(len(captions))
     grid = inputs.modalities["image"]
     assert isinstance(grid, Grid)

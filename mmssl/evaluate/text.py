@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,20 +137,24 @@ def word_results(objective: Objective, config: Config, data: TextData) -> dict[s
 
 
 def caption_results(objective: Objective, vocabulary: Vocabulary, config: Config, heldout: Read) -> dict[str, Any]:
-    """Cross-entropy and accuracy on the held-out captions of a run with other modalities, beside the known floor;
-    nothing where no words are predicted.
+    """Cross-entropy and accuracy on the held-out captions of a run with other modalities, of `savanna` beside the known
+    floor; nothing where no words are predicted.
     """
     part = next((part for part in objective.each().values() if part.answered == ("text",)), None)
     if part is None:
         return {}
     device = next(part.parameters()).device
     corrupt = replace_tokens(vocabulary, config.method.arguments()["hidden_ratio"], mask_ratio=1.0)
-    batches = heldout_batches(heldout, config.seed, config.evaluate.documents, device)
-    words = hidden_words(part, vocabulary, batches, corrupt)
+    read = heldout_batches(heldout, config.seed, config.evaluate.documents, device)
+    said = (batch.chosen(here) for batch in read if (here := batch.present("text")).any())
+    if (first := next(said, None)) is None:
+        return {}
+    words = hidden_words(part, vocabulary, chain([first], said), corrupt)
     mean = float(words.energy.double().mean())
+    floor = floor_of(vocabulary, words.masked) if config.data.source == "savanna" else {}
     return {
         "text.cross_entropy": mean, "text.perplexity": float(np.exp(mean)),
-        "text.accuracy": float(words.correct.float().mean()), **floor_of(vocabulary, words.masked),
+        "text.accuracy": float(words.correct.float().mean()), **floor,
     }  # fmt: skip
 
 

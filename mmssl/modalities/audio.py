@@ -18,7 +18,7 @@ MAX_CHANNELS = 64
 RATES_HZ = (100, 1_000_000)
 REACH = 32  # samples of the lower rate that resampling looks at, at most, on each side
 WARM_SECONDS = 0.25  # a decoder that begins in the middle needs so long until it is exact
-GAP_SECONDS = 0.1  # less than that between two packets is a rounded time stamp, not silence
+GAP_SECONDS = 1 / 120  # less than that between two packets is a rounded time stamp, not silence: half a frame at 60 Hz
 
 
 class Window(NamedTuple):

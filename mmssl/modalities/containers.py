@@ -20,6 +20,7 @@ MICROSECONDS = 1_000_000  # in which a container counts
 SEEK_SECONDS = 1.0  # what lies nearer is read up to, not sought
 UNKNOWN_SECONDS = 4.0  # what lies farther is sought although the file does not say that a key frame is between
 EARLIER_SECONDS = (0.0, 2.0, 20.0)  # before the wanted time, where a seek led behind it
+CHUNK_HEADER_BYTES = 8  # of an AVI: an index names the chunk, a packet what is in it
 END_SECONDS = 10.0  # before its end a file is read for the last packet
 
 Kind = Literal["video", "sound"]
@@ -182,7 +183,26 @@ def sought(file: Opened, stream: Any, start_seconds: float) -> Iterator[tuple[fl
 
 def timed(file: Opened, stream: Any) -> Iterator[tuple[float, Any]]:
     """The frames of a stream with their times, from where it is read on."""
-    for frame in file.container.decode(stream):
-        if frame.time is None:
-            raise BadSample("a frame without a time")
-        yield frame.time - file.origin, frame
+    origin = file.origin
+    for number, packet in enumerate(file.container.demux(stream)):
+        if number == 0 and stream.type == "video" and file.container.format.name == "avi":
+            origin += late_seconds(stream, packet)
+        for frame in packet.decode():
+            if frame.time is None:
+                raise BadSample("a frame without a time")
+            yield frame.time - origin, frame
+
+
+def late_seconds(stream: Any, packet: Any) -> float:
+    """By how much the time of a packet of an AVI is too late: where frames are left out of its count, FFmpeg begins to
+    count behind the wanted one after a seek; the index has the true time of each place in the file.
+    """
+    index = stream.index_entries
+    if packet.pts is None or packet.pos is None or not len(index):
+        return 0.0
+    place = max(0, index.search_timestamp(packet.pts))
+    while place > 0 and index[place].pos > packet.pos:
+        place -= 1
+    entry = index[place]
+    is_its = 0 <= packet.pos - entry.pos <= CHUNK_HEADER_BYTES
+    return float((packet.pts - entry.timestamp) * stream.time_base) if is_its else 0.0

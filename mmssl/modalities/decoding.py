@@ -7,7 +7,6 @@ import numpy as np
 
 from mmssl.config import Config
 
-TEXT_LENGTH = 16  # tokens of a caption of the built-in world, first and last included
 LOUDEST = 32767  # sound is stored in 16 bits
 
 Values = dict[str, np.ndarray]
@@ -22,12 +21,13 @@ class Decoding(NamedTuple):
     video_size: int
     frames: int
     seconds: float
+    caption_tokens: int  # first and last included
     tokenizer: Path | None = None  # folder of the tokenizer, where captions are asked for
 
     def shapes(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type and shape in which a sample of each modality is stored."""
         known: dict[str, tuple[str, tuple[int, ...]]] = {
-            "text": ("int32", (TEXT_LENGTH,)),
+            "text": ("int32", (self.caption_tokens,)),
             "image": ("uint8", (3, *self.image_size)),
             "audio": ("int16", (round(self.rate_hz * self.seconds),)),
             "video": ("uint8", (self.frames, 3, self.video_size, self.video_size)),
@@ -48,7 +48,8 @@ def decoding_of(config: Config, modalities: tuple[str, ...], folder: Path) -> De
     """What a config asks for."""
     return Decoding(
         modalities, config.image.stored_sides, config.audio.rate_hz, config.video.size,
-        config.video.frames, config.data.seconds, folder / "tokenizer" if "text" in modalities else None,
+        config.video.frames, config.data.seconds, config.data.caption_tokens,
+        folder / "tokenizer" if "text" in modalities else None,
     )  # fmt: skip
 
 

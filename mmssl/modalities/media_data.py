@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmssl.config import Config
-from mmssl.errors import ConfigError, DataError
+from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import Report, unreported
 from mmssl.modalities.decoding import decoding_of
 from mmssl.modalities.media_cache import Part, decode_all, decoded_path, replaced
@@ -22,6 +22,8 @@ from mmssl.modalities.text import Vocabulary
 from mmssl.modalities.world_samples import WORLDS, vocabulary_at
 from mmssl.random import hashed
 from mmssl.runs import write_json
+
+COUNTED = 1000  # captions of a table whose length is looked at, about
 
 
 class MediaData(NamedTuple):
@@ -49,6 +51,8 @@ class MediaData(NamedTuple):
         size = sum(self.sizes) * decoding.sample_bytes() / 1e9
         lack = "".join(f", {count:,} without {name}" for name, count in self.missing.items() if count)
         lack += "".join(f", {line}" for line in short_videos(self.train))
+        if self.vocabulary is not None and (share := cut_captions(self.train, self.vocabulary)):
+            lack += f", {share:.0%} of the captions cut to data.caption_tokens={decoding.caption_tokens}"
         return (
             f"data: {sum(self.sizes):,} samples of {' and '.join(decoding.modalities)} in {len(self.sizes)} group(s)"
             f"{lack}, {self.num_heldout:,} held out; {size:.2f} GB "
@@ -88,8 +92,6 @@ class Tables:
 
     def of_files(self, files: list[MediaFile], source: str) -> Path:
         """The table of these files."""
-        if "text" in self.modalities:
-            raise ConfigError(f"data.source {source}: has no captions beside its files; expected savanna")
         return table_of(files, source, cutting_of(self.config, self.modalities), self.cache, self.report)
 
     def of_world(self, world: str, part: str, count: int) -> Path:
@@ -148,29 +150,30 @@ def prepare_media(
 ) -> MediaData:
     """Find, open and decode the config's sources; what the cache holds is used again.
 
-    `modalities` are some of "text" (of savanna only), "image", "audio" and "video"; captions are of the given
-    vocabulary, else of the run's own, which is trained where there is none. Raises DataError where a source is missing,
+    `modalities` are some of "text" (captions), "image", "audio" and "video"; captions are of the given vocabulary, else
+    of the run's own, which is trained where there is none. Raises DataError where a source is missing,
     too many of its files are bad, or no sample has one of the modalities.
     """
     make = Tables(config, folder, modalities, report)
-    words = caption_words(config, folder, report, vocabulary) if "text" in modalities else None
     ratio = config.data.heldout if isinstance(config.data.heldout, float) else 0.0
     groups = make.groups(ratio)
     train = [table for table, _ in groups]
     heldout = [table for _, table in groups if table is not None]
     if isinstance(config.data.heldout, str):
         heldout = [make.whole(config.data.heldout)]
+    missing = {
+        name: sum(int((~samples_at(table).present(name)).sum()) for table in train) for name in make.decoding.modalities
+    }
+    sizes = tuple(len(samples_at(table)) for table in train)
+    for name, count in missing.items():
+        if count == sum(sizes):
+            expected = "one at least" if name != "text" else "one at least (of x.jpg in x.txt, or in a manifest)"
+            raise DataError(f"data.source {config.data.source}: no sample has {name}; expected {expected}")
+    words = caption_words(config, folder, train, vocabulary) if "text" in modalities else None
     is_decoded = make.fit([*train, *heldout])
     readers = [make.reader(tables, folder, decoded=is_decoded) for tables in (train, heldout)]
     for reader in readers:
         tell(reader, report)
-    missing = {
-        name: sum(int((~samples_at(table).present(name)).sum()) for table in train) for name in make.decoding.modalities
-    }
-    sizes = tuple(part.count for part in readers[0].parts)
-    for name, count in missing.items():
-        if count == sum(sizes):
-            raise DataError(f"data.source {config.data.source}: no sample has {name}; expected one at least")
     fingerprint = f"{hashed(*(samples_at(table).content for table in train), *make.decoding[:-1]):016x}"
     data = MediaData(readers[0], sizes, readers[1], readers[1].size, missing, fingerprint, words)
     kept = {"train": train, "heldout": heldout, "decoded": is_decoded, "missing": missing, "fingerprint": fingerprint}
@@ -191,17 +194,42 @@ def tell(reader: Reader, report: Report) -> None:
             report(entry)
 
 
-def caption_words(config: Config, folder: Path, report: Report, given: Vocabulary | None) -> Vocabulary:
-    """The run's tokenizer: saved with the run, else the one given, else whole words of the captions of savanna."""
-    from mmssl.data import documents
-    from mmssl.modalities.text_data import ready_vocabulary
+class Captions:
+    """The captions of a table of samples, as a data set of texts answers with them."""
+
+    def __init__(self, table: Path) -> None:
+        self.samples = samples_at(table)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, rows: slice) -> dict[str, list[str]]:
+        return {"text": self.samples.captions(np.arange(len(self))[rows])}
+
+
+def caption_words(config: Config, folder: Path, train: list[Path], given: Vocabulary | None) -> Vocabulary:
+    """The run's tokenizer: saved with the run, else the one given or named, else trained on the captions: "as_encoder"
+    means whole words of a built-in world, which are few, and WordPiece of files.
+    """
+    from mmssl.modalities.text_data import ready_vocabulary  # seconds, which only captions need
 
     if given is not None and not (folder / "tokenizer" / "tokenizer.json").exists():
         given.tokenizer.save_pretrained(folder / "tokenizer")
-    whole = config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update={"kind": "word"})})
-    return ready_vocabulary(
-        whole, folder, [documents("savanna", config.data, folder / config.data.cache, report, seed=config.seed)]
-    )
+    kind = config.tokenizer.kind
+    if kind == "as_encoder":
+        kind = "wordpiece" if any(isinstance(samples_at(table), FileSamples) for table in train) else "word"
+    chosen = config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update={"kind": kind})})
+    return ready_vocabulary(chosen, folder, [Captions(table) for table in train])
+
+
+def cut_captions(reader: Reader, words: Vocabulary) -> float:
+    """The share of captions that have more tokens than are kept, of some at even distances."""
+    found: list[str] = []
+    for part in reader.parts:
+        samples = samples_at(part.table)
+        found += samples.captions(np.arange(0, len(samples), max(1, len(samples) // COUNTED)))
+    lengths = np.array([len(ids) + 2 for ids in words.encode(found)])
+    return float((lengths > reader.decoding.caption_tokens).mean()) if len(found) else 0.0
 
 
 def reopen_media(config: Config, folder: Path, modalities: tuple[str, ...]) -> MediaData | None:

@@ -29,12 +29,15 @@ class MediaFile(NamedTuple):
     path: Path
     relative: str
     label: str
-    kind: str  # "image", "audio" or "video"
-    sound: Path | None  # of data.paired
+    kind: str  # "image", "audio" or "video"; "text" of a row of a manifest that names no file
+    sound: Path | None  # of data.paired, or of a manifest
     is_paired: bool  # then a sound track of its own does not count
     stored: str = ""  # the file of several in which it lies, absolute or relative to the cache; "": in its own
     offset: int = 0  # of its first byte there
     size: int = 0  # in bytes, there
+    caption: str | Path = ""  # or the file that holds it
+    picture: Path | None = None  # beside a video, of a manifest
+    lost: tuple[str, ...] = ()  # files that a manifest names and that are not there
 
     def identity(self) -> list:
         """What tells its content and that of its sound from another without reading them."""
@@ -43,6 +46,7 @@ class MediaFile(NamedTuple):
             self.kind,
             self.is_paired,
             *(self.stored, self.offset, self.size),
+            *(str(self.caption), self.lost),
             *identity(self.on_disk()),
         ]
 
@@ -51,10 +55,13 @@ class MediaFile(NamedTuple):
         return Region(cache / self.stored, self.offset, self.size) if self.stored else self.path
 
     def on_disk(self) -> list[Path]:
-        """The files that hold it and its sound, but not one below the cache, whose name says what it was made of."""
+        """The files that hold it and what belongs to it, but not one below the cache, whose name says what it was made
+        of.
+        """
         own = Path(self.stored) if self.stored else self.path
-        is_cached = self.stored and not own.is_absolute()
-        return [*([] if is_cached else [own]), *([self.sound] if self.sound else [])]
+        is_elsewhere = self.kind == "text" or (self.stored and not own.is_absolute())
+        beside = (self.sound, self.picture, self.caption)
+        return [*([] if is_elsewhere else [own]), *(path for path in beside if isinstance(path, Path))]
 
 
 def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
@@ -72,19 +79,21 @@ def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
 
 def found(source: str, modalities: tuple[str, ...], paired: str) -> list[MediaFile]:
     """The files of a folder (with all below it), glob or single file, by path; hidden ones are left out, those of other
-    kinds are counted in a line on stderr. DataError where there is nothing to read.
+    kinds are counted in a line on stderr. The caption of x.jpg is x.txt. DataError where there is nothing to read.
     """
     suffixes = kinds(modalities, paired=bool(paired))
     root, paths = listed(source)
     sounds = sounds_by_name(paired) if paired else {}
-    counts = counted(path for path in paths if path.suffix.lower() not in suffixes)
-    files = []
+    files, said = [], set()
     for path in paths:
         kind, relative = suffixes.get(path.suffix.lower()), path.relative_to(root)
         if kind is not None:
             sound = sounds.get(relative.with_suffix("").as_posix())
-            label = first_folder(relative)
-            files.append(MediaFile(path, relative.as_posix(), label, kind, sound, bool(paired)))
+            label, beside = first_folder(relative), path.with_suffix(".txt")
+            caption = beside if "text" in modalities and beside.is_file() else ""
+            said.add(caption)
+            files.append(MediaFile(path, relative.as_posix(), label, kind, sound, bool(paired), caption=caption))
+    counts = counted(path for path in paths if path.suffix.lower() not in suffixes and path not in said)
     if not files:
         containers = " or, of pictures, .parquet, .tar" if "image" in modalities else ""
         expected = f"expected {', '.join(sorted(suffixes))}{containers}"

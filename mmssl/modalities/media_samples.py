@@ -6,7 +6,6 @@ Both answer the same questions: how many, with which label, which modality is pr
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from mmssl.modalities.image import decode_image
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.media_windows import Cutting, Sample, write_samples
 from mmssl.modalities.video import decode_clips
-from mmssl.modalities.world_samples import WORLDS, WorldSamples, world_with
+from mmssl.modalities.world_samples import WORLDS, WorldSamples, rows_of, world_with
 from mmssl.random import hashed
 
-LAYOUT = 3  # of a table: part of the name by which it is found again
+LAYOUT = 4  # of a table: part of the name by which it is found again
 PORTION = 64  # samples that a thread decodes before it takes others, about
 
 
@@ -57,9 +56,15 @@ class FileSamples:
 
     def present(self, modality: str) -> Bool[np.ndarray, " N"]:
         """Which samples have the modality."""
-        if modality == "audio":
-            return np.array([bool(sound) for sound in self.columns["sound"]], dtype=bool)
-        return np.array([kind == modality for kind in self.columns["kind"]], dtype=bool)
+        is_own = np.array([kind == modality for kind in self.columns["kind"]], dtype=bool)
+        beside = {"audio": "sound", "text": "text", "image": "image"}.get(modality)
+        return (
+            is_own if beside is None else is_own | np.array([bool(each) for each in self.columns[beside]], dtype=bool)
+        )
+
+    def captions(self, indices: Int[np.ndarray, " n"]) -> list[str]:
+        """What is said of these samples; of those of which nothing is said nothing."""
+        return [text for text in map(self.columns["text"].__getitem__, indices) if text]
 
     def held_seconds(self) -> Float[np.ndarray, " N"]:
         """For how long the last frame of each sample's video is shown on, in seconds."""
@@ -72,15 +77,25 @@ class FileSamples:
 
     def decode(self, indices: Int[np.ndarray, " n"], decoding: Decoding) -> Iterator[tuple[int, Values | BadSample]]:
         """(index, what the sample holds or why it cannot be used) of each of ascending indices."""
-        for _, numbers in groupby(map(int, indices), self.columns["path"].__getitem__):
-            rows = list(numbers)
+        for rows in self.passes(indices):
             yield from zip(rows, decoded_samples([self.sample(row) for row in rows], decoding), strict=True)
+
+    def passes(self, indices: Int[np.ndarray, " n"]) -> Iterator[list[int]]:
+        """The indices in groups of one file whose windows ascend; a manifest may name a file again and again."""
+        paths, starts, rows = self.columns["path"], self.columns["start_seconds"], []
+        for index in map(int, indices):
+            if rows and (paths[index] != paths[rows[-1]] or starts[index] <= starts[rows[-1]]):
+                yield rows
+                rows = []
+            rows.append(index)
+        if rows:
+            yield rows
 
 
 def decoded_samples(samples: list[Sample], decoding: Decoding) -> Iterator[Values | BadSample]:
     """What each of the samples of one file holds, in ascending order."""
     for sample, seen in zip(samples, pictures(samples, decoding), strict=True):
-        yield seen if isinstance(seen, BadSample) else with_sound(sample, seen, decoding)
+        yield seen if isinstance(seen, BadSample) else with_others(sample, seen, decoding)
 
 
 def pictures(samples: list[Sample], decoding: Decoding) -> Iterator[Values | BadSample]:
@@ -107,15 +122,20 @@ def pictures(samples: list[Sample], decoding: Decoding) -> Iterator[Values | Bad
             yield {}
 
 
-def with_sound(sample: Sample, seen: Values, decoding: Decoding) -> Values | BadSample:
-    """The sample with its sound, where it has one and sound is asked for."""
-    if not sample.sound or "audio" not in decoding.modalities:
-        return seen
+def with_others(sample: Sample, seen: Values, decoding: Decoding) -> Values | BadSample:
+    """The sample with its sound, the picture beside it and its caption, where it has one and it is asked for."""
+    found = dict(seen)
     try:
-        sound = decode_audio(sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds)
+        if sample.sound and "audio" in decoding.modalities:
+            sound = decode_audio(sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds)
+            found["audio"] = sixteen_bits(sound)
+        if sample.image and "image" in decoding.modalities:
+            found["image"] = decode_image(Path(sample.image), decoding.image_size)
     except BadSample as error:
         return error
-    return {**seen, "audio": sixteen_bits(sound)}
+    if sample.text and decoding.tokenizer is not None:
+        (found["text"],) = rows_of([sample.text], decoding.tokenizer, decoding.caption_tokens)
+    return found
 
 
 @lru_cache(maxsize=64)

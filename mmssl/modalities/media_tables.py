@@ -24,6 +24,7 @@ from mmssl.modalities.media_files import (
     listed,
     visible,
 )
+from mmssl.modalities.media_manifest import is_manifest, manifest_files
 from mmssl.random import hashed
 from mmssl.sections import DataConfig
 from mmssl.sources import Request, first_folder, identity, is_hub_id, is_saved, readable
@@ -47,10 +48,13 @@ class Container(NamedTuple):
 
 
 def all_files(source: str, modalities: tuple[str, ...], config: DataConfig, cache: Path) -> list[MediaFile]:
-    """The files of a source or, where it has none but archives and tables, the pictures and videos in these.
+    """The files of a source, those that a manifest names or, where it has none but archives and tables, the pictures
+    and videos in these.
 
     Those of tables are copied below the cache, once. DataError where there is nothing to read.
     """
+    if is_manifest(source, config):
+        return manifest_files(source, modalities, config)
     containers = containers_in(source, kinds(modalities, paired=bool(config.paired)))
     if not containers:
         return found(source, modalities, config.paired)

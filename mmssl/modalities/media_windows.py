@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from mmssl.errors import DataError
 from mmssl.modalities.audio import probe_audio
-from mmssl.modalities.bad_sample import BadSample, Report
+from mmssl.modalities.bad_sample import BadSample, Report, damage
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.region import Media, Region, size_of
 from mmssl.modalities.video import Clip, probe_video
 from mmssl.random import hashed
 
 PORTION = 64  # files that a thread opens before it takes others
+MAX_CAPTION_BYTES = 2**20
 ROUNDING_SECONDS = 1e-3  # a window may be shorter by so much and still be whole
 
 
@@ -32,6 +33,8 @@ class Sample(NamedTuple):
     offset: int = 0
     size: int = 0
     held_seconds: float = 0.0  # at its end, in which the last frame of a video is shown on
+    text: str = ""  # what is said of it
+    image: str = ""  # a picture beside a video
 
     def media(self) -> Media:
         """What a decoder of pictures and videos opens."""
@@ -72,8 +75,36 @@ def starts(count: int, relative: str, cutting: Cutting) -> list[float]:
 
 
 def samples_of(file: MediaFile, cutting: Cutting, cache: Path) -> tuple[list[Sample], list[dict]]:
-    """The samples of a file, and what cannot be read of it or of its sound."""
+    """The samples of a file with what belongs to it, and what cannot be read of all this."""
+    samples, bad = windows_of(file, cutting, cache)
+    bad += [{"path": path, "reason": "no such file"} for path in file.lost]
+    try:
+        text = file.caption if isinstance(file.caption, str) else read_caption(file.caption)
+    except BadSample as error:
+        text = ""
+        bad.append({"path": str(file.caption), "reason": str(error)})
+    if file.kind == "text" and text:
+        samples = [Sample(str(file.path), "text", file.label, 0.0, "", 0.0)]
+    return [sample._replace(text=text, image=str(file.picture or "")) for sample in samples], bad
+
+
+def read_caption(path: Path) -> str:
+    """The words of a text file, on one line; BadSample where it is no text."""
+    with damage(), path.open("rb") as file:
+        content = file.read(MAX_CAPTION_BYTES + 1)
+    if len(content) > MAX_CAPTION_BYTES:
+        raise BadSample(f"a caption of more than {MAX_CAPTION_BYTES} bytes")
+    try:
+        return " ".join(content.decode("utf-8-sig").replace("\0", " ").split())
+    except UnicodeDecodeError as error:
+        raise BadSample(f"byte {error.start} is not UTF-8 text") from error
+
+
+def windows_of(file: MediaFile, cutting: Cutting, cache: Path) -> tuple[list[Sample], list[dict]]:
+    """The samples of a file without captions, and what cannot be read of it or of its sound."""
     bad: list[dict] = []
+    if file.kind == "text":
+        return [], bad
     path, sound, media = str(file.path), str(file.sound or ""), file.media(cache)
     paired_seconds = 0.0
     if sound and cutting.with_sound:
@@ -155,8 +186,18 @@ def write_samples(files: list[MediaFile], path: Path, source: str, cutting: Cutt
     bad = [entry for _, entries in probed for entry in entries]
     limit(source, bad, len(files), report, left=len(samples))
     relative = {str(file.path): file.relative for file in files}
-    sizes = {str(file.path): size_of(file.media(path.parent)) for file in files}
-    content = [[relative[each.path], sizes[each.path], each.start_seconds, bool(each.sound)] for each in samples]
+    sizes = {str(file.path): size_of(file.media(path.parent)) for file in files if file.kind != "text"}
+    content = [
+        [
+            relative[each.path],
+            sizes.get(each.path, 0),
+            each.start_seconds,
+            bool(each.sound),
+            each.text,
+            bool(each.image),
+        ]
+        for each in samples
+    ]
     columns = {name: [getattr(sample, name) for sample in samples] for name in Sample._fields}
     note = {"source": source, "files": len(files), "bad": bad, "content": f"{hashed(json.dumps(content)):016x}"}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from mmssl.errors import ConfigError
-from mmssl.modalities.decoding import TEXT_LENGTH, Decoding, Values, sixteen_bits
+from mmssl.modalities.decoding import Decoding, Values, sixteen_bits
 
 PORTION = 64  # samples that are drawn together
 ENCODING = Lock()  # a tokenizer changes its own settings while it encodes
@@ -33,7 +33,7 @@ def events_of_savanna(seed: int, indices: Indices, decoding: Decoding) -> Values
 
     values: Values = {}
     if decoding.tokenizer is not None:
-        values["text"] = rows_of(savanna.captions(seed, indices), decoding.tokenizer)
+        values["text"] = rows_of(savanna.captions(seed, indices), decoding.tokenizer, decoding.caption_tokens)
     if values.keys() != set(decoding.modalities):
         scenes = savanna.scenes(seed, indices)
         if "image" in decoding.modalities:
@@ -124,6 +124,12 @@ class WorldSamples:
         """The label of each sample."""
         return self.world.labels(self.seed, np.arange(self.count))
 
+    def captions(self, indices: Indices) -> list[str]:
+        """What is said of these samples."""
+        from mmssl.savanna import captions
+
+        return captions(self.seed, indices)
+
     def present(self, modality: str) -> Bool[np.ndarray, " N"]:
         """Every sample has every modality."""
         return np.ones(self.count, dtype=bool)
@@ -140,18 +146,18 @@ class WorldSamples:
             yield index, {name: values[row] for name, values in drawn.items()}
 
 
-def rows_of(texts: list[str], tokenizer: Path) -> Int[np.ndarray, "n L"]:
-    """Ids of a run's words between first and last token, padded."""
-    return rows_in(vocabulary_at(tokenizer), texts)
+def rows_of(texts: list[str], tokenizer: Path, length: int) -> Int[np.ndarray, "n {length}"]:
+    """Ids of a run's words between first and last token, cut or padded to `length`."""
+    return rows_in(vocabulary_at(tokenizer), texts, length)
 
 
-def rows_in(words: Any, texts: list[str]) -> Int[np.ndarray, "n L"]:
-    """Ids of a `Vocabulary` between first and last token, padded."""
-    rows = np.full((len(texts), TEXT_LENGTH), words.pad, dtype=np.int32)
+def rows_in(words: Any, texts: list[str], length: int) -> Int[np.ndarray, "n {length}"]:
+    """Ids of a `Vocabulary` between first and last token, cut or padded to `length`."""
+    rows = np.full((len(texts), length), words.pad, dtype=np.int32)
     with ENCODING:
         encoded = words.encode(texts)
     for row, ids in zip(rows, encoded, strict=True):
-        ids = [words.first, *ids[: TEXT_LENGTH - 2], words.last]
+        ids = [words.first, *ids[: length - 2], words.last]
         row[: len(ids)] = ids
     return rows
 

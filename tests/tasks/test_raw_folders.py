@@ -180,6 +180,6 @@ def test_what_does_not_fit_together_is_one_line_that_names_both(pretrain, task, 
     one_line(pretrain(task, "data.samples=8", *overrides), 2, *parts)
 
 
-def test_captions_are_read_of_the_built_in_world_only(pretrain, tmp_path):
+def test_pictures_without_captions_are_not_enough_where_words_are_read(pretrain, tmp_path):
     source = pictures(tmp_path / "source", 4)
-    one_line(pretrain("multimodal", f"data.source={source}"), 2, str(source), "expected savanna")
+    one_line(pretrain("multimodal", f"data.source={source}"), 3, str(source), "no sample has text", "x.jpg in x.txt")
