@@ -93,9 +93,9 @@ def test_all_frames_of_a_clip_are_changed_alike(config):
     assert torch.equal(found, found[:, :1].expand_as(found))
 
 
-def test_a_sound_becomes_a_spectrogram_of_the_promised_shape_and_is_not_augmented(config):
+def test_a_single_sound_becomes_a_spectrogram_of_the_promised_shape_and_is_not_augmented(config):
     inputs = Inputs(config, ("audio",))
-    (found,) = inputs(raw(), wanted=TWO, augmented=True).views["audio"]
+    (found,) = inputs(raw(), augmented=True).views["audio"]
     assert found.shape == (6, *inputs.modalities["audio"].size) == (6, 16, 16)  # 2 s / 0.125 s, 16 bands
     assert torch.equal(found, LogMel(2000, 16, 0.125)(raw().views["audio"][0]))
 

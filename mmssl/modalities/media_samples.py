@@ -112,7 +112,9 @@ def with_sound(sample: Sample, seen: Values, decoding: Decoding) -> Values | Bad
     if not sample.sound or "audio" not in decoding.modalities:
         return seen
     try:
-        sound = decode_audio(sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds)
+        sound = decode_audio(
+            sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds, decoding.channels
+        )
     except BadSample as error:
         return error
     return {**seen, "audio": sixteen_bits(sound)}
