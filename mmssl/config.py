@@ -25,6 +25,7 @@ from mmssl.sections import (
     EvaluateConfig,
     ImageConfig,
     Section,
+    SoundsConfig,
     Text,
     TokenizerConfig,
     TrainConfig,
@@ -50,6 +51,7 @@ class Config(Section):
     audio: AudioConfig = AudioConfig()
     video: VideoConfig = VideoConfig()
     views: ViewsConfig = ViewsConfig()
+    sounds: SoundsConfig = SoundsConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     method: Choice = Choice(name="bert")
     encoder: Choice = Choice(name="bert")

@@ -8,17 +8,19 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mmssl.augment import View, augment, normalise, to_unit
+from mmssl.augment_sounds import spectrogram_view, waveform_view
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import ConfigError
 from mmssl.modalities.grids import Grid, Modality
 from mmssl.modalities.text import Vocabulary
+from mmssl.random import Draw
 from mmssl.spectrogram import LogMel
 
 
 class Inputs:
-    """The modalities that a task reads, and how their samples are prepared: pictures and clips augmented, sounds as
-    log-mel spectrograms, words as they are.
+    """The modalities that a task reads, and how their samples are prepared: pictures, clips and, where a method wants
+    several views, sounds augmented; sounds as log-mel spectrograms, words as they are.
     """
 
     def __init__(self, config: Config, names: tuple[str, ...], vocabulary: Vocabulary | None = None) -> None:
@@ -29,7 +31,7 @@ class Inputs:
         known: dict[str, Modality | None] = {
             "text": vocabulary,
             "image": Grid("image", config.image.sides, 3),
-            "audio": Grid("audio", (columns, config.audio.bands), 1),
+            "audio": Grid("audio", (columns, config.audio.bands), config.audio.channels),
             "video": Grid("video", (config.video.frames, clip, clip), 3),
         }
         self.modalities = {name: found for name in names if (found := known[name]) is not None}
@@ -37,7 +39,7 @@ class Inputs:
             raise ConfigError(f"data: {', '.join(missing)} needs a vocabulary; expected data with captions")
 
     def __call__(self, batch: Batch, *, wanted: tuple[View, ...] = (View(),), augmented: bool = False) -> Batch:
-        """The batch as the objective sees it, its pictures in the views that are wanted; several are always
+        """The batch as the objective sees it, its pictures and sounds in the views that are wanted; several are always
         augmented.
         """
         views = dict(batch.views)
@@ -74,8 +76,24 @@ class Inputs:
         return [normalise(augment(pixels, batch.draw, 0, self.config.views) if augmented else to_unit(pixels))]
 
     def of_audio(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
-        """The spectrogram of each sound; that of a sound which is not there is silence."""
-        return [self.log_mel(batch.views["audio"][0])]
+        """The spectrograms of the views of each sound; a single one is the whole sound, plain, unless
+        sounds.single_view asks for another. That of a sound which is not there is silence.
+        """
+        sound, sounds = batch.views["audio"][0], self.config.sounds
+        is_single = len(wanted) == 1
+        if is_single and not (augmented and sounds.single_view == "augmented"):
+            return [self.log_mel(sound)]
+        share = sounds.smallest_length if sounds.crop == "cut" and not is_single else 1.0
+        return [self.view_of_sound(sound, batch.draw, number, view, share) for number, view in enumerate(wanted)]
+
+    def view_of_sound(self, sound: Tensor, draw: Draw, number: int, wanted: View, share: float) -> Tensor:
+        """One view: a window of so many columns as are wanted, or of a share of them all; only all are resized."""
+        sounds, whole = self.config.sounds, self.log_mel.frames(sound.shape[-1])
+        columns = round(share * whole) if isinstance(wanted.size, int) else wanted.size[0]
+        length = sound.shape[-1] if columns == whole else self.log_mel.samples(columns)
+        heard = self.log_mel(waveform_view(sound, draw, number, sounds, length))
+        is_resized = sounds.crop == "resized" and columns == whole
+        return spectrogram_view(heard, draw, number, sounds, is_resized=is_resized)
 
     def stream(self, batches: Iterator[Batch], device: torch.device, wanted: tuple[View, ...]) -> Iterator[Batch]:
         """Training batches, prepared on the device as they come."""

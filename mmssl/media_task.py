@@ -19,6 +19,7 @@ from mmssl.evaluate.completion import completed
 from mmssl.evaluate.continuations import clips_of, continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
 from mmssl.evaluate.media import evaluate_media, prepared
+from mmssl.evaluate.media_features import VIEWS_OF
 from mmssl.evaluate.negatives import Negatives
 from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
@@ -118,8 +119,8 @@ class MediaTask:
         self, objective: Objective, inputs: Inputs, config: Config, data: MediaData, labelled: LabelledMedia | None,
         folder: Path,
     ) -> None:  # fmt: skip
-        """The first held-out samples: what is seen, hidden and said of them; of pictures the views, and what is near
-        to what.
+        """The first held-out samples: what is seen, hidden and said of them; of pictures and sounds the views; of
+        pictures what is near to what.
         """
         device = next(objective.parameters()).device
         batch = next(prepared(data.heldout, inputs, config, EXAMPLES, device), None)
@@ -127,9 +128,9 @@ class MediaTask:
             names = [f"sample-{number + 1}" for number in range(len(batch.draw.index))]
             decode = self.decoder(objective, inputs, config, data)
             draw_completions(completed(objective, batch, samples=SAMPLES, decode=decode), inputs, folder, names)
-        if batch is not None and "image" in self.modalities:
             views = next(prepared(data.heldout, inputs, config, EXAMPLES, device, objective.views, augmented=True))
-            draw_inputs(objective, batch, views, ["image"], folder, "views-")
+            shown = [name for name in VIEWS_OF if name in self.modalities and is_changed(batch, views, name)]
+            draw_inputs(objective, batch, views, shown, folder, "views-")
         if "image" in self.modalities:
             reader = data.heldout if labelled is None else labelled.test
             found = embedded(objective.encoder, reader, inputs, config)
@@ -238,6 +239,12 @@ def batch_of(paths: list[str], config: Config, modalities: tuple[str, ...]) -> B
     """The first window of each of a user's files, with the draws of samples 0, 1, ..."""
     index = torch.arange(len(paths))
     return Batch(read_inputs(paths, config, modalities), Draw(config.seed, torch.zeros_like(index), index))
+
+
+def is_changed(plain: Batch, batch: Batch, name: str) -> bool:
+    """Whether a modality's views in `batch` are others than the plain one."""
+    views = batch.views[name]
+    return len(views) > 1 or not torch.equal(plain.views[name][0], views[0])
 
 
 def tokens_of(objective: Objective) -> float:

@@ -15,6 +15,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 RatioBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Ratios = Ratio | Annotated[list[Ratio], Field(min_length=1)]  # a list has one for each view, of which the last repeats
+Share = Annotated[float, Field(gt=0, le=1)]
 Unit = Literal["line", "paragraph", "file"]
 Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
 
@@ -114,7 +115,8 @@ class ImageConfig(Section):
 class AudioConfig(Section):
     """How a sound is read, and how it becomes a log-mel spectrogram."""
 
-    rate_hz: Annotated[int, Field(ge=1000, lt=2**31)] = 16000  # samples a second, mono
+    rate_hz: Annotated[int, Field(ge=1000, lt=2**31)] = 16000  # samples a second
+    channels: Literal[1, 2] = 1  # 1: mono, the mean of all; 2: left and right (`modalities.audio.two_channels`)
     bands: Count = 64  # mel bands from 0 Hz to rate_hz / 2
     hop_seconds: Positive = 0.01  # from one column of the spectrogram to the next; each sees a window of 2.5 hops
 
@@ -136,6 +138,30 @@ class ViewsConfig(Section):
     grey_ratio: Ratios = 0.2  # samples without colour
     blur_ratio: Ratios = 0.0  # samples that are blurred; the paper's CIFAR runs have none
     solarise_ratio: Ratios = 0.0  # samples whose pixels from 0.5 on are inverted (Grill et al. 2020, arXiv:2006.07733)
+
+
+class SoundsConfig(Section):
+    """How the views of a sound are made on the device, where a method wants several (`mmssl.augment_sounds`)."""
+
+    single_view: Literal["plain", "augmented"] = "plain"  # whether the only view of other methods is changed, too
+    crop: Literal["resized", "cut"] = "resized"  # a window of time, enlarged to the whole or at its own pace
+    smallest_length: Share = 0.6  # of the window, as a ratio of the sample's columns; all "cut" ones have this; 1: none
+    smallest_bands: Share = 0.6  # of a window of bands that is enlarged to all of them, as a ratio; 1: none
+    gain_decibels: NonNegative = 6.0  # by which a sound becomes louder or softer, at most
+    largest_mix: RatioBelowOne = 0.4  # of the power of a view, what may be another sound of the batch; 0: none
+    noise_ratio: Ratio = 0.0  # views to which white noise is added
+    snr_decibels: tuple[float, float] = (10.0, 40.0)  # from, to: by which a sound is louder than its noise
+    time_masks: CountOrZero = 0  # spans of columns that are masked (Park et al. 2019, arXiv:1904.08779)
+    longest_time_mask: Ratio = 0.2  # of the columns
+    band_masks: CountOrZero = 0  # spans of bands that are masked
+    widest_band_mask: Ratio = 0.34  # of the bands
+
+    @model_validator(mode="after")
+    def ends_behind_the_start(self) -> "SoundsConfig":
+        """A range has a lower end and a higher one."""
+        if self.snr_decibels[0] > self.snr_decibels[1]:
+            raise conflict("snr_decibels", list(self.snr_decibels), "the lower number first")
+        return self
 
 
 class TokenizerConfig(Section):

@@ -45,15 +45,19 @@ class LogMel:
         """Columns that so many samples become: round(seconds / hop_seconds), and one at least."""
         return max(1, round(length / self.hop))
 
-    def __call__(self, waveform: Float[Tensor, "B T"]) -> Float[Tensor, "B frames bands"]:
-        """Float32, under autocast too."""
+    def samples(self, frames: int) -> int:
+        """Samples that become so many columns."""
+        return round(frames * self.hop)
+
+    def __call__(self, waveform: Float[Tensor, "B *C T"]) -> Float[Tensor, "B *C frames bands"]:
+        """Float32, under autocast too; each channel by itself."""
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.mel.to(waveform.device)(waveform.float()) * self.scale
             # where the hop is no whole number of samples, the column nearest to the right time
             at = torch.arange(self.frames(waveform.shape[-1]), device=power.device) * (self.hop / self.step)
             power = power.index_select(-1, at.round().long().clamp(max=power.shape[-1] - 1))
             decibels = 10 * power.clamp(min=10 ** (FLOOR_DECIBELS / 10)).log10()
-            return rearrange((decibels - MEAN_DECIBELS) / DEVIATION_DECIBELS, "b bands frames -> b frames bands")
+            return rearrange((decibels - MEAN_DECIBELS) / DEVIATION_DECIBELS, "... bands frames -> ... frames bands")
 
     def to_waveform(self, logmel: Float[Tensor, "B frames bands"]) -> Float[Tensor, "B T"]:
         """A sound with about this spectrogram, T = round(frames * hop): least squares for the frequencies of the bands,

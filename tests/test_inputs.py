@@ -5,6 +5,7 @@ import torch
 from media_runs import media_config
 
 from mmssl.augment import View, turns
+from mmssl.augment_sounds import draw_start
 from mmssl.batch import Batch
 from mmssl.errors import ConfigError
 from mmssl.inputs import Inputs
@@ -93,9 +94,9 @@ def test_all_frames_of_a_clip_are_changed_alike(config):
     assert torch.equal(found, found[:, :1].expand_as(found))
 
 
-def test_a_sound_becomes_a_spectrogram_of_the_promised_shape_and_is_not_augmented(config):
+def test_a_single_sound_becomes_a_spectrogram_of_the_promised_shape_and_is_not_augmented(config):
     inputs = Inputs(config, ("audio",))
-    (found,) = inputs(raw(), wanted=TWO, augmented=True).views["audio"]
+    (found,) = inputs(raw(), augmented=True).views["audio"]
     assert found.shape == (6, *inputs.modalities["audio"].size) == (6, 16, 16)  # 2 s / 0.125 s, 16 bands
     assert torch.equal(found, LogMel(2000, 16, 0.125)(raw().views["audio"][0]))
 
@@ -168,3 +169,57 @@ def test_pictures_stored_larger_than_the_model_sees_are_shrunk_to_its_size(tmp_p
     assert torch.nn.functional.cosine_similarity(plain.flatten(1), own.flatten(1)).min() > 0.9
     small, turned = inputs(large, wanted=(View(size=8), View(is_rotated=True))).views["image"]
     assert (small.shape[-1], turned.shape[-1]) == (8, 16)
+
+
+def with_sounds(config, **changed):
+    """The config with another section `sounds`."""
+    return config.model_copy(update={"sounds": config.sounds.model_copy(update=changed)})
+
+
+def test_two_views_of_a_sound_differ_and_are_a_function_of_seed_epoch_and_index(config):
+    inputs = Inputs(with_sounds(config, largest_mix=0.0, noise_ratio=1.0, time_masks=1), ("audio",))
+    first, second = inputs(raw(), wanted=TWO).views["audio"]
+    assert first.shape == second.shape == (6, 16, 16)
+    assert ((first - second).abs().amax((1, 2)) > 0.1).all()
+    torch.testing.assert_close(inputs(raw(), wanted=TWO).views["audio"][0], first)
+    assert not torch.allclose(inputs(raw(epoch=1), wanted=TWO).views["audio"][0], first)
+    for view, alone in zip((first, second), inputs(raw(2, first=3), wanted=TWO).views["audio"], strict=True):
+        torch.testing.assert_close(alone, view[3:5], rtol=0, atol=1e-5)
+
+
+def test_a_single_view_of_a_sound_is_augmented_where_the_config_says_so_and_only_for_training(config):
+    for crop in ("resized", "cut"):
+        inputs = Inputs(with_sounds(config, single_view="augmented", crop=crop), ("audio",))
+        (plain,), (trained,) = (inputs(raw(), augmented=value).views["audio"] for value in (False, True))
+        assert torch.equal(plain, LogMel(2000, 16, 0.125)(raw().views["audio"][0]))
+        assert trained.shape == plain.shape
+        assert (trained != plain).flatten(1).any(1).all()
+
+
+def test_small_views_of_a_sound_are_shorter_windows_and_cut_ones_of_one_length(config):
+    wanted = (View(), View(), View(size=(4, 16)))
+    shapes = {}
+    for crop in ("resized", "cut"):
+        inputs = Inputs(with_sounds(config, crop=crop, smallest_length=0.75), ("audio",))
+        shapes[crop] = [tuple(view.shape[1:]) for view in inputs(raw(), wanted=wanted).views["audio"]]
+    assert shapes == {"resized": [(16, 16), (16, 16), (4, 16)], "cut": [(12, 16), (12, 16), (4, 16)]}
+    plain = {"gain_decibels": 0.0, "largest_mix": 0.0, "smallest_bands": 1.0, "crop": "cut", "smallest_length": 0.5}
+    (small,) = Inputs(with_sounds(config, **plain), ("audio",))(raw(), wanted=(*TWO, wanted[2])).views["audio"][2:]
+    start = draw_start(raw().draw, 2, 3000)  # a window of 4 columns of 250 samples
+    windows = [sound[s : s + 1000] for sound, s in zip(raw().views["audio"][0], start.tolist(), strict=True)]
+    expected = LogMel(2000, 16, 0.125)(torch.stack(windows))
+    torch.testing.assert_close(small, expected, rtol=0, atol=1e-4)
+
+
+def test_both_channels_of_a_sound_become_spectrograms(config):
+    stereo = config.model_copy(update={"audio": config.audio.model_copy(update={"channels": 2})})
+    inputs, batch = Inputs(stereo, ("audio",)), raw()
+    assert inputs.modalities["audio"].channels == 2
+    left = batch.views["audio"][0]
+    batch = batch._replace(views={"audio": [torch.stack([left, left.flip(0)], 1)]})
+    (found,) = inputs(batch).views["audio"]
+    mono = LogMel(2000, 16, 0.125)(left)
+    assert found.shape == (6, 2, 16, 16)
+    torch.testing.assert_close(found[:, 0], mono)
+    torch.testing.assert_close(found[:, 1], mono.flip(0))
+    assert [view.shape for view in inputs(batch, wanted=TWO).views["audio"]] == [(6, 2, 16, 16)] * 2

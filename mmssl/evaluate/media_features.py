@@ -22,7 +22,8 @@ from mmssl.objectives.predictive import pooled
 from mmssl.tokens import without
 
 AT_ONCE = 64  # samples whose features are computed together
-VIEWED, VIEWS = 64, 8  # held-out pictures of which so many views are compared with each other, at most
+VIEWED, VIEWS = 64, 8  # held-out samples of which so many views are compared with each other, at most
+VIEWS_OF = ("image", "audio")  # the modalities that have several views
 COMPARED = 256  # held-out samples whose compared vectors are looked at, at most
 Parts = dict[str, Float[Tensor, "N D"]]  # of each modality
 
@@ -37,7 +38,7 @@ def prepared(
     at_once: int = 16,
     augmented: bool = False,
 ) -> Iterator[Batch]:
-    """The first samples as the objective sees them; two views of a picture are always two augmentations."""
+    """The first samples as the objective sees them; two views of a picture or a sound are always two augmentations."""
     for batch in heldout_batches(reader, config.seed, rows, device, at_once):
         yield inputs(batch, wanted=wanted, augmented=augmented)
 
@@ -79,18 +80,19 @@ def trainable_features(reader: Reader, inputs: Inputs, config: Config) -> Embed:
 def features_of_views(
     encoder: nn.Module, reader: Reader, inputs: Inputs, config: Config
 ) -> dict[str, Float[Tensor, "S V D"]]:
-    """The features of augmented views of the first pictures, under the name of their modality; none where no pictures
-    are read.
+    """The features of augmented views of the first pictures and sounds, under the name of their modality; none where
+    neither is read.
     """
-    if "image" not in inputs.modalities:
-        return {}
     encoder.eval()
     device, wanted = next(encoder.parameters()).device, (View(),) * VIEWS
-    batches = prepared(reader, inputs.only("image"), config, VIEWED, device, wanted, at_once=AT_ONCE)
-    found = [
-        torch.stack([embedded(encoder, batch, "image", view) for view in range(VIEWS)], 1).cpu() for batch in batches
-    ]
-    return {"image": torch.cat(found)} if found else {}
+    found: dict[str, Tensor] = {}
+    for name in filter(inputs.modalities.__contains__, VIEWS_OF):
+        parts = [
+            torch.stack([embedded(encoder, batch, name, view) for view in range(VIEWS)], 1).cpu()
+            for batch in prepared(reader, inputs.only(name), config, VIEWED, device, wanted, at_once=AT_ONCE)
+        ]
+        found |= {name: torch.cat(parts)} if parts else {}
+    return found
 
 
 @torch.no_grad()

@@ -95,7 +95,7 @@ def neighbours(paths: list[str]) -> Int[np.ndarray, " N"]:
 def shifted_sound(batch: Batch) -> Batch:
     """The same clip with its sound moved by half of the window; what leaves at the end comes in at the beginning."""
     sound = batch.views["audio"][0]
-    return batch._replace(views={**batch.views, "audio": [sound.roll(sound.shape[1] // 2, 1)]})
+    return batch._replace(views={**batch.views, "audio": [sound.roll(sound.shape[-2] // 2, -2)]})
 
 
 def patches_shuffled(batch: Batch) -> Batch:

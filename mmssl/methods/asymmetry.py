@@ -8,8 +8,8 @@ from mmssl.energy import cosine
 from mmssl.losses.distillation import SelfDistillation
 from mmssl.losses.similarity import Similarity
 from mmssl.methods.jepa import Momentum
-from mmssl.methods.pictures import PAIR, Views, crops, picture_branch, projected
 from mmssl.methods.pixels import Count, Positive
+from mmssl.methods.views import PAIR, Views, branches_of, crops, projected
 from mmssl.models.projector import distillation_head, perceptron
 from mmssl.objectives import EmbeddingTeacher, Itself, JointEmbedding, Objective
 from mmssl.sections import CountOrZero
@@ -62,7 +62,7 @@ def dino(
         encoder.width, projector_width, projector_width, bottleneck=bottleneck_width, out=num_prototypes
     )
     return JointEmbedding(
-        encoder=encoder, branches=picture_branch(encoder, head), criterion=criterion, energy=criterion.energy,
+        encoder=encoder, branches=branches_of(encoder, head), criterion=criterion, energy=criterion.energy,
         views=crops(encoder, (0.4, 1.0), num_small, small_size, (0.05, 0.4)), answers=(0, 1),
         teacher=partial(EmbeddingTeacher, momentum=momentum),
     )  # fmt: skip

@@ -6,8 +6,8 @@ from typing import Any
 from mmssl.augment import View
 from mmssl.errors import ConfigError
 from mmssl.losses.swapped import SwappedPrediction
-from mmssl.methods.pictures import PAIR, crops, cut_of, picture_branch, projected
 from mmssl.methods.pixels import Count, Positive
+from mmssl.methods.views import PAIR, branches_of, crops, picture_cut, projected
 from mmssl.models.classifiers import LinearClassifier, PrototypeClassifier, TurnedClassifier
 from mmssl.models.groups import Groups, HierarchicalGroups, RememberedGroups
 from mmssl.models.projector import perceptron
@@ -26,8 +26,9 @@ from mmssl.sections import CountOrZero, Ratio, Text
 
 
 def features_branch(encoder: Any, *widths: int) -> Branch:
-    """Pictures through a projector of these widths."""
-    return projected(encoder, *widths)["image"]
+    """Pictures or sounds through a projector of these widths."""
+    (branch,) = projected(encoder, *widths).values()
+    return branch
 
 
 def stopped(student: Any) -> Itself:
@@ -75,7 +76,7 @@ def deepercluster(
     """DeeperCluster: tell by how many quarters a picture is turned together with its cluster, from coarse to fine
     (Caron et al. 2019, arXiv:1905.01278; sub-clusters of the upright pictures serve all turns).
     """
-    height, width = cut_of(encoder).size
+    height, width = picture_cut(encoder, "deepercluster", "turns pictures by quarters").size
     if height != width:
         raise ConfigError(f"image.size [{height}, {width}]: pictures are turned by quarters; expected a square")
     groups = HierarchicalGroups(
@@ -138,6 +139,6 @@ def seer(
     )  # fmt: skip
     projector = perceptron(encoder.width, projector_width, projector_width, embedding_width)
     return JointEmbedding(
-        encoder=encoder, branches=picture_branch(encoder, projector), criterion=criterion, energy=criterion.energy,
+        encoder=encoder, branches=branches_of(encoder, projector), criterion=criterion, energy=criterion.energy,
         views=crops(encoder, (0.14, 1.0), num_small, small_size, (0.05, 0.14)), answers=(0, 1), teacher=stopped,
     )  # fmt: skip

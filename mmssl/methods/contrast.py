@@ -12,8 +12,8 @@ from mmssl.losses.margin import Margin
 from mmssl.losses.memory import MemoryContrast
 from mmssl.losses.queue import QueueContrast
 from mmssl.methods.jepa import Momentum
-from mmssl.methods.pictures import PAIR, Views, cut_of, projected
 from mmssl.methods.pixels import Count, Positive
+from mmssl.methods.views import PAIR, Views, picture_cut, projected
 from mmssl.models.projector import perceptron
 from mmssl.objectives import EmbeddingTeacher, JigsawBranch, JointEmbedding, Objective
 from mmssl.sections import NonNegative, Ratio
@@ -77,7 +77,7 @@ def pirl(
         temperature=temperature, momentum=memory_momentum, width=embedding_width, proximal_weight=0.0,
         weights=(jigsaw_weight, 1 - jigsaw_weight), negative_weight=negative_weight,
     )  # fmt: skip
-    cut = cut_of(encoder).sized((piece_size, piece_size))
+    cut = picture_cut(encoder, "pirl", "cuts pictures into a jigsaw").sized((piece_size, piece_size))
     branch = JigsawBranch(
         name="image", tokenize=cut.tokenize, projector=perceptron(encoder.width, embedding_width),
         piece=perceptron(encoder.width, embedding_width),

@@ -7,8 +7,8 @@ from mmssl.energy import cosine, squared_error
 from mmssl.losses.normality import PredictionAndNormality
 from mmssl.losses.redundancy import BarlowTwins, VarianceInvarianceCovariance
 from mmssl.losses.whitening import WhitenedError
-from mmssl.methods.pictures import PAIR, Views, crops, projected
 from mmssl.methods.pixels import Count
+from mmssl.methods.views import PAIR, Views, crops, projected
 from mmssl.objectives import JointEmbedding, Objective
 from mmssl.sections import CountOrZero, NonNegative, Ratio
 

@@ -1,4 +1,4 @@
-"""A window of a sound file, or of a video's sound track, becomes mono samples of one rate."""
+"""A window of a sound file, or of a video's sound track, becomes mono or stereo samples of one rate."""
 
 from math import ceil, gcd, inf
 from pathlib import Path
@@ -29,9 +29,9 @@ class Window(NamedTuple):
     margin: int
     rate_hz: int
 
-    def empty(self) -> Float[np.ndarray, " M"]:
+    def empty(self, channels: int) -> Float[np.ndarray, "C M"]:
         """Silence of the window and its margins."""
-        return np.zeros(self.count + 2 * self.margin, dtype=np.float32)
+        return np.zeros((channels, self.count + 2 * self.margin), dtype=np.float32)
 
 
 def probe_audio(media: Media) -> float:
@@ -54,21 +54,25 @@ def is_libsndfiles(media: Media) -> bool:
     return isinstance(media, Path) and media.suffix.lower() in LIBSNDFILE
 
 
-def decode_audio(media: Media, rate_hz: int, start_seconds: float, seconds: float) -> Float[np.ndarray, " T"]:
-    """`seconds` from `start_seconds` on, in [-1, 1], T = round(rate_hz * seconds): the mean over the channels.
+def decode_audio(
+    media: Media, rate_hz: int, start_seconds: float, seconds: float, channels: int = 1
+) -> Float[np.ndarray, "*C T"]:
+    """`seconds` from `start_seconds` on, in [-1, 1], T = round(rate_hz * seconds): (T,) of one channel, the mean of
+    all, or (2, T), left and right, of two (`two_channels`).
 
     A window that reaches beyond the sound's end (or begins before it) is filled with zeros. Raises BadSample, also
     where no sample lies in the window or one in it is not finite.
     """
     read = read_libsndfile if is_libsndfiles(media) else read_ffmpeg
-    window, samples = read(media, rate_hz, start_seconds, seconds)
+    window, samples = read(media, rate_hz, start_seconds, seconds, channels)
     if not np.isfinite(samples).all():
         raise BadSample("samples that are not finite")
     with damage():
-        samples = resampled(samples, window.rate_hz, rate_hz)
+        samples = np.stack([resampled(channel, window.rate_hz, rate_hz) for channel in samples])
     begins, count = window.margin * rate_hz // window.rate_hz, round(rate_hz * seconds)
-    samples = samples[begins : begins + count]
-    return np.pad(samples, (0, count - len(samples))).clip(-1, 1)
+    samples = samples[:, begins : begins + count]
+    samples = np.pad(samples, ((0, 0), (0, count - samples.shape[1]))).clip(-1, 1)
+    return samples[0] if channels == 1 else samples
 
 
 def window_of(native_hz: int, rate_hz: int, start_seconds: float, seconds: float) -> Window:
@@ -91,36 +95,36 @@ def check(rate_hz: int, channels: int, count: int) -> None:
 
 
 def read_libsndfile(
-    media: Media, rate_hz: int, start_seconds: float, seconds: float
-) -> tuple[Window, Float[np.ndarray, " M"]]:
-    """The window and its mono samples at the native rate, with their margins."""
+    media: Media, rate_hz: int, start_seconds: float, seconds: float, channels: int
+) -> tuple[Window, Float[np.ndarray, "C M"]]:
+    """The window and its samples at the native rate, with their margins."""
     with damage(), soundfile.SoundFile(str(media)) as file:
         check(file.samplerate, file.channels, file.frames)
         window = window_of(file.samplerate, rate_hz, start_seconds, seconds)
         if not -window.count < window.first < file.frames:
             raise BadSample(f"no sample from {start_seconds:g} s on")
-        samples, begins = window.empty(), window.first - window.margin
-        first, last = max(0, begins), min(file.frames, begins + len(samples))
+        samples, begins = window.empty(channels), window.first - window.margin
+        first, last = max(0, begins), min(file.frames, begins + samples.shape[1])
         file.seek(first)
         found = file.read(last - first, dtype="float32", always_2d=True)
         if len(found) < last - first:
             raise BadSample("truncated")
-        samples[first - begins : last - begins] = found.mean(axis=1)
+        samples[:, first - begins : last - begins] = MIXED[channels](found.T)
         return window, samples
 
 
 def read_ffmpeg(
-    media: Media, rate_hz: int, start_seconds: float, seconds: float
-) -> tuple[Window, Float[np.ndarray, " M"]]:
+    media: Media, rate_hz: int, start_seconds: float, seconds: float, channels: int
+) -> tuple[Window, Float[np.ndarray, "C M"]]:
     """The same by FFmpeg, on the clock of the file."""
-    window, samples, position, is_heard = None, np.zeros(0, np.float32), 0, False
+    window, samples, position, is_heard = None, np.zeros((channels, 0), np.float32), 0, False
     for time, frame in frames_from(
         media, "sound", [(start_seconds - 1.0 - WARM_SECONDS, inf)]
     ):  # no margin exceeds a second
         if window is None:
             check(frame.sample_rate, frame.layout.nb_channels, frame.samples)
             window = window_of(frame.sample_rate, rate_hz, start_seconds, seconds)
-            samples = window.empty()
+            samples = window.empty(channels)
             position = stamped = place(time, start_seconds, window)
         elif frame.sample_rate != window.rate_hz:
             raise BadSample("a change of the sample rate")
@@ -128,13 +132,13 @@ def read_ffmpeg(
             stamped = place(time, start_seconds, window)
         if abs(stamped - position) > GAP_SECONDS * window.rate_hz:
             position = stamped
-        found = mono(frame)
-        first, last = max(0, position), min(len(samples), position + len(found))
+        found = MIXED[channels](channels_of(frame)).astype(np.float32)
+        first, last = max(0, position), min(samples.shape[1], position + found.shape[-1])
         if first < last:
-            samples[first:last] = found[first - position : last - position]
-        position += len(found)
+            samples[:, first:last] = found[..., first - position : last - position]
+        position += found.shape[-1]
         is_heard |= max(first, window.margin) < min(last, window.margin + window.count)
-        if position >= len(samples):
+        if position >= samples.shape[1]:
             break
     if window is None or not is_heard:
         raise BadSample(f"no sample from {start_seconds:g} s on")
@@ -146,8 +150,8 @@ def place(time: float, start_seconds: float, window: Window) -> int:
     return round((time - start_seconds) * window.rate_hz) + window.margin
 
 
-def mono(frame: Any) -> Float[np.ndarray, " M"]:
-    """The mean over the channels of a decoded frame of any sample format, in [-1, 1]."""
+def channels_of(frame: Any) -> Float[np.ndarray, "K M"]:
+    """The channels of a decoded frame of any sample format, in [-1, 1]."""
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = rearrange(values, "1 (t c) -> c t", c=frame.layout.nb_channels)
@@ -155,7 +159,21 @@ def mono(frame: Any) -> Float[np.ndarray, " M"]:
         values = (values.astype(np.float32) - 128) / 128
     elif np.issubdtype(values.dtype, np.integer):
         values = values / -float(np.iinfo(values.dtype).min)
-    return values.mean(axis=0).astype(np.float32)
+    return values
+
+
+def one_channel(found: Float[np.ndarray, "K M"]) -> Float[np.ndarray, " M"]:
+    """The mean of all."""
+    return found.mean(axis=0)
+
+
+def two_channels(found: Float[np.ndarray, "K M"]) -> Float[np.ndarray, "2 M"]:
+    """The first two, left and right, each averaged with those behind them, which both ears hear; twice the only one."""
+    pair = found[[0, min(1, len(found) - 1)]]
+    return (pair + found[2:].sum(axis=0)) / (1 + len(found[2:]))
+
+
+MIXED = {1: one_channel, 2: two_channels}
 
 
 def resampled(samples: Float[np.ndarray, " M"], native_hz: int, rate_hz: int) -> Float[np.ndarray, " R"]:

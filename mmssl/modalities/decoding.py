@@ -18,6 +18,7 @@ class Decoding(NamedTuple):
     modalities: tuple[str, ...]
     image_size: tuple[int, int]  # height, width
     rate_hz: int
+    channels: int  # of a sound
     video_size: int
     frames: int
     seconds: float
@@ -29,7 +30,7 @@ class Decoding(NamedTuple):
         known: dict[str, tuple[str, tuple[int, ...]]] = {
             "text": ("int32", (self.caption_tokens,)),
             "image": ("uint8", (3, *self.image_size)),
-            "audio": ("int16", (round(self.rate_hz * self.seconds),)),
+            "audio": ("int16", (*([2] if self.channels == 2 else []), round(self.rate_hz * self.seconds))),
             "video": ("uint8", (self.frames, 3, self.video_size, self.video_size)),
         }
         return {name: known[name] for name in self.modalities}
@@ -47,7 +48,7 @@ class Decoding(NamedTuple):
 def decoding_of(config: Config, modalities: tuple[str, ...], folder: Path) -> Decoding:
     """What a config asks for."""
     return Decoding(
-        modalities, config.image.stored_sides, config.audio.rate_hz, config.video.size,
+        modalities, config.image.stored_sides, config.audio.rate_hz, config.audio.channels, config.video.size,
         config.video.frames, config.data.seconds, config.data.caption_tokens,
         folder / "tokenizer" if "text" in modalities else None,
     )  # fmt: skip

@@ -19,8 +19,9 @@ PATTERNS = {
     "audio": ("b (t p) (f q)", "b (t f) (p q)", ("t", "f"), ("p", "q")),
     "video": ("b (t p) c (y q) (x r)", "b (t y x) (c p q r)", ("t", "y", "x"), ("p", "q", "r")),
 }
+STEREO = ("b c (t p) (f q)", "b (t f) (c p q)", ("t", "f"), ("p", "q"))  # of sounds of several channels
 KEYS = {"image": "encoder.patch", "audio": "encoder.audio_patch", "video": "encoder.frames and encoder.patch"}
-AXES = {"image": (2, 3), "audio": (1, 2), "video": (1, 3, 4)}  # of a view, those that are cut
+AXES = {"image": (-2, -1), "audio": (-2, -1), "video": (1, 3, 4)}  # of a view, those that are cut
 
 
 class Cut(NamedTuple):
@@ -41,6 +42,11 @@ class Cut(NamedTuple):
         """Numbers in a patch."""
         return self.channels * int(torch.tensor(self.patch).prod())
 
+    @property
+    def pattern(self) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+        """As of PATTERNS: a mono sound has no axis of channels."""
+        return STEREO if self.name == "audio" and self.channels > 1 else PATTERNS[self.name]
+
     def sized(self, size: tuple[int, ...]) -> "Cut":
         """The same patches of a view of another size; ConfigError where they do not fill it."""
         if any(whole % part for whole, part in zip(size, self.patch, strict=True)):
@@ -54,7 +60,7 @@ class Cut(NamedTuple):
         """The patches of the first view, each sample one document, on the grid of the view's own size; it has no
         parameters. ConfigError where they do not fill it.
         """
-        whole, cut, _, sizes = PATTERNS[self.name]
+        whole, cut, _, sizes = self.pattern
         grid = self.sized(tuple(views[0].shape[axis] for axis in AXES[self.name])).grid
         value = rearrange(views[0], f"{whole} -> {cut}", **dict(zip(sizes, self.patch, strict=True)))
         position = torch.arange(value.shape[1], device=value.device).expand(value.shape[:2])
@@ -62,7 +68,7 @@ class Cut(NamedTuple):
 
     def paste(self, value: Float[Tensor, "B N D"]) -> Float[Tensor, "B ..."]:
         """The view that consists of these patches."""
-        whole, cut, axes, sizes = PATTERNS[self.name]
+        whole, cut, axes, sizes = self.pattern
         lengths = dict(zip((*axes, *sizes), (*self.grid, *self.patch), strict=True))
         return rearrange(value, f"{cut} -> {whole}", **lengths)
 

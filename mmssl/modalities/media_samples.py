@@ -127,7 +127,9 @@ def with_others(sample: Sample, seen: Values, decoding: Decoding) -> Values | Ba
     found = dict(seen)
     try:
         if sample.sound and "audio" in decoding.modalities:
-            sound = decode_audio(sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds)
+            sound = decode_audio(
+                sample.sound_media(), decoding.rate_hz, sample.sound_start_seconds, decoding.seconds, decoding.channels
+            )
             found["audio"] = sixteen_bits(sound)
         if sample.image and "image" in decoding.modalities:
             found["image"] = decode_image(Path(sample.image), decoding.image_size)

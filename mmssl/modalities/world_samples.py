@@ -41,7 +41,8 @@ def events_of_savanna(seed: int, indices: Indices, decoding: Decoding) -> Values
         if "video" in decoding.modalities:
             values["video"] = savanna.videos(scenes, decoding.video_size, decoding.frames, decoding.seconds)
         if "audio" in decoding.modalities:
-            values["audio"] = sixteen_bits(savanna.sounds(scenes, decoding.rate_hz, decoding.seconds).mean(axis=1))
+            stereo = savanna.sounds(scenes, decoding.rate_hz, decoding.seconds)
+            values["audio"] = sixteen_bits(stereo if decoding.channels == 2 else stereo.mean(axis=1))
     return values
 
 

@@ -51,12 +51,11 @@ class PretrainedFeatures(nn.Module):
 class Clustering(Objective):
     """F(x, y) = -log p(cluster of y | x), the mean over groupings.
 
-    x and y are the first and the second view of a picture. While training, the cluster is the one that the last
-    grouping of all samples found, and the views `asks` are x; of others it is that of the nearest centre to y.
+    x and y are the first and the second view of a picture or a sound. While training, the cluster is the one that the
+    last grouping of all samples found, and the views `asks` are x; of others it is that of the nearest centre to y.
     """
 
     normalised = False
-    answered = ("image",)
 
     def __init__(
         self, *, encoder: nn.Module, branch: Branch, groups: Groups, classifier: Any, description: nn.Module,
@@ -65,10 +64,12 @@ class Clustering(Objective):
         super().__init__()
         self.encoder, self.branch, self.groups, self.classifier = encoder, branch, groups, classifier
         self.description, self.views, self.asks, self.regroup_epochs = description, views, asks, regroup_epochs
+        self.name = branch.name
+        self.answered = (branch.name,)
 
     def forward(self, batch: Batch) -> Output:
-        views = [batch.views["image"][number] for number in self.asks]
-        value, feature = self.branch(self.encoder, views, batch.present("image"))
+        views = [batch.views[self.name][number] for number in self.asks]
+        value, feature = self.branch(self.encoder, views, batch.present(self.name))
         label = self.groups.label[:, batch.draw.index] if self.training else self.clusters(batch)
         energy = [
             -self.log_probability(one, batch, number).gather(-1, label[..., None])[..., 0]
@@ -85,25 +86,25 @@ class Clustering(Objective):
 
     def turn(self, batch: Batch, view: int) -> Int[Tensor, " B"]:
         """By how many quarters the view was turned; a plain picture, the only view of a batch, never is."""
-        if self.views[view].is_rotated and len(batch.views["image"]) > 1:
+        if self.views[view].is_rotated and len(batch.views[self.name]) > 1:
             return turns(batch.draw, view)
         return torch.zeros_like(batch.draw.index)
 
     @torch.no_grad()
     def clusters(self, batch: Batch) -> Int[Tensor, "S B"]:
         """The nearest cluster of each sample's second view, or of the only one."""
-        views = batch.views["image"]
+        views = batch.views[self.name]
         view = views[min(1, len(views) - 1)]
-        return self.groups.nearest(self.description(self.branch, self.encoder, view, batch.present("image")))
+        return self.groups.nearest(self.description(self.branch, self.encoder, view, batch.present(self.name)))
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        value, _ = self.branch(self.encoder, [batch.views["image"][0]], batch.present("image"))
+        value, _ = self.branch(self.encoder, [batch.views[self.name][0]], batch.present(self.name))
         log_probability = self.log_probability(value[0], batch, 0)
         label = self.clusters(batch if answers is None else answers)
         return -torch.stack([row[:, chosen] for row, chosen in zip(log_probability, label, strict=True)]).mean(0)
 
     def compares(self, x: str, y: str) -> bool:
-        return (x, y) == ("image", "image")
+        return x == y == self.name
 
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         if not self.compares(x, y):
@@ -119,7 +120,7 @@ class Clustering(Objective):
         if not self.groups.remembers:
             self.eval()
             found = [
-                self.description(self.branch, self.encoder, batch.views["image"][0], batch.present("image"))
+                self.description(self.branch, self.encoder, batch.views[self.name][0], batch.present(self.name))
                 for batch in batches
             ]
             described = gather(torch.cat(found))[: self.groups.label.shape[1]]

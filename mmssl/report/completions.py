@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -78,7 +79,7 @@ def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Pat
     save_png(sheet([views], titles, note=note), target := path.with_suffix(".png"), note)
     written = [target]
     for suffix, view in (("predicted", one.samples[0]), ("truth", one.original)):
-        sound = inputs.log_mel.to_waveform(view[row : row + 1])[0]
+        sound = inputs.log_mel.to_waveform(rearrange(view[row : row + 1], "1 ... l f -> (...) l f"))
         save_wav(sound, target := path.with_name(f"{path.name}-{suffix}.wav"), rate)
         written.append(target)
     return written

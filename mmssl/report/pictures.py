@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -118,9 +118,10 @@ def shrunk(picture: UInt8[Tensor, "*L 3 _H _W"], factor: int) -> UInt8[Tensor, "
 
 
 def spectrogram_picture(
-    logmel: Float[Tensor, "frames bands"], hidden: Bool[Tensor, "frames bands"] | None = None, zoom: int = 3
+    logmel: Float[Tensor, "*C frames bands"], hidden: Bool[Tensor, "*C frames bands"] | None = None, zoom: int = 3
 ) -> Picture:
-    """A spectrogram of `LogMel` in the colours of magma: low frequencies below, what is hidden hatched.
+    """A spectrogram of `LogMel` in the colours of magma: low frequencies below, what is hidden hatched; the left
+    channel of a stereo sound above the right one.
 
     Each number is a square of zoom x zoom pixels; DECIBELS is the scale of all spectrograms, so that they compare.
     """
@@ -129,14 +130,19 @@ def spectrogram_picture(
     low, high = ((decibels - MEAN_DECIBELS) / DEVIATION_DECIBELS for decibels in DECIBELS)
     level = ((logmel.detach().cpu().float().nan_to_num(low) - low) / (high - low)).clamp(0, 1).mul(255).round().long()
     table = torch.from_numpy(colormaps["magma"](np.arange(256), bytes=True)[:, :3].copy())
-    picture = repeat(table[level].flip(1), "t f c -> c (f p) (t q)", p=zoom, q=zoom).contiguous()
+    picture = repeat(table[above(level)], "f t c -> c (f p) (t q)", p=zoom, q=zoom).contiguous()
     if hidden is not None:
-        covered = repeat(hidden.cpu().flip(1), "t f -> (f p) (t q)", p=zoom, q=zoom)
+        covered = repeat(above(hidden.cpu()), "f t -> (f p) (t q)", p=zoom, q=zoom)
         height, width = covered.shape
         stripe = (torch.arange(height)[:, None] + torch.arange(width)) % 8 < 3
         hatch = torch.where(stripe, *(torch.tensor(colour, dtype=torch.uint8)[:, None, None] for colour in HATCH))
         picture = torch.where(covered, hatch, picture)
     return picture
+
+
+def above(spectrogram: Shaped[Tensor, "*C frames bands"]) -> Shaped[Tensor, "rows frames"]:
+    """The channels of a spectrogram one above the other, in each the highest band first."""
+    return rearrange(spectrogram.flip(-1), "... t f -> (... f) t")
 
 
 def save_png(image: Image.Image, path: Path, caption: str = "") -> None:
@@ -149,12 +155,12 @@ def save_png(image: Image.Image, path: Path, caption: str = "") -> None:
     write_whole(path, buffer.getvalue())
 
 
-def save_wav(waveform: Float[Tensor, " T"], path: Path, rate_hz: int) -> None:
-    """A mono sound of 16 bits; what exceeds [-1, 1] is cut off."""
+def save_wav(waveform: Float[Tensor, "*C T"], path: Path, rate_hz: int) -> None:
+    """A sound of 16 bits, mono or with channels; what exceeds [-1, 1] is cut off."""
     import soundfile
 
     buffer = io.BytesIO()
-    samples = waveform.detach().cpu().float().nan_to_num(0.0).clamp(-1, 1).numpy()
+    samples = waveform.detach().cpu().float().nan_to_num(0.0).clamp(-1, 1).numpy().T
     soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
     write_whole(path, buffer.getvalue())
 
