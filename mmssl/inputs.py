@@ -11,25 +11,28 @@ from mmssl.augment import View, augment, normalise, to_unit
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import ConfigError
-from mmssl.modalities.grids import Grid, Modality
+from mmssl.modalities.grids import Grid, Modality, Waveform
 from mmssl.modalities.text import Vocabulary
 from mmssl.spectrogram import LogMel
 
 
 class Inputs:
     """The modalities that a task reads, and how their samples are prepared: pictures and clips augmented, sounds as
-    log-mel spectrograms, words as they are.
+    log-mel spectrograms or as samples, words as they are.
     """
 
     def __init__(self, config: Config, names: tuple[str, ...], vocabulary: Vocabulary | None = None) -> None:
         self.config = config
         self.log_mel = LogMel(config.audio.rate_hz, config.audio.bands, config.audio.hop_seconds)
         columns = round(config.data.seconds / config.audio.hop_seconds)
+        spectrogram = Grid("audio", (columns, config.audio.bands), 1)
+        self.is_waveform = config.audio.form == "waveform"
+        waveform = Waveform("audio", round(config.data.seconds * config.audio.rate_hz), config.audio.rate_hz)
         clip = config.video.size
         known: dict[str, Modality | None] = {
             "text": vocabulary,
             "image": Grid("image", config.image.sides, 3),
-            "audio": Grid("audio", (columns, config.audio.bands), 1),
+            "audio": waveform if self.is_waveform else spectrogram,
             "video": Grid("video", (config.video.frames, clip, clip), 3),
         }
         self.modalities = {name: found for name in names if (found := known[name]) is not None}
@@ -74,8 +77,9 @@ class Inputs:
         return [normalise(augment(pixels, batch.draw, 0, self.config.views) if augmented else to_unit(pixels))]
 
     def of_audio(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
-        """The spectrogram of each sound; that of a sound which is not there is silence."""
-        return [self.log_mel(batch.views["audio"][0])]
+        """The samples or the spectrogram of each sound; that of a sound which is not there is silence."""
+        samples = batch.views["audio"][0]
+        return [samples if self.is_waveform else self.log_mel(samples)]
 
     def stream(self, batches: Iterator[Batch], device: torch.device, wanted: tuple[View, ...]) -> Iterator[Batch]:
         """Training batches, prepared on the device as they come."""

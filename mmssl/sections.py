@@ -112,6 +112,7 @@ class ImageConfig(Section):
 class AudioConfig(Section):
     """How a sound is read, and how it becomes a log-mel spectrogram."""
 
+    form: Literal["spectrogram", "waveform"] = "spectrogram"  # what an encoder is given: log-mel bands, or the samples
     rate_hz: Annotated[int, Field(ge=1000, lt=2**31)] = 16000  # samples a second, mono
     bands: Count = 64  # mel bands from 0 Hz to rate_hz / 2
     hop_seconds: Positive = 0.01  # from one column of the spectrogram to the next; each sees a window of 2.5 hops
