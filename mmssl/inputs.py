@@ -12,7 +12,7 @@ from mmssl.augment_sounds import spectrogram_view, waveform_view
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import ConfigError
-from mmssl.modalities.grids import Grid, Modality
+from mmssl.modalities.grids import Grid, Modality, Waveform
 from mmssl.modalities.text import Vocabulary
 from mmssl.random import Draw
 from mmssl.spectrogram import LogMel
@@ -20,18 +20,21 @@ from mmssl.spectrogram import LogMel
 
 class Inputs:
     """The modalities that a task reads, and how their samples are prepared: pictures, clips and, where a method wants
-    several views, sounds augmented; sounds as log-mel spectrograms, words as they are.
+    several views, sounds augmented; sounds as log-mel spectrograms or as samples, words as they are.
     """
 
     def __init__(self, config: Config, names: tuple[str, ...], vocabulary: Vocabulary | None = None) -> None:
         self.config = config
         self.log_mel = LogMel(config.audio.rate_hz, config.audio.bands, config.audio.hop_seconds)
         columns = round(config.data.seconds / config.audio.hop_seconds)
+        spectrogram = Grid("audio", (columns, config.audio.bands), config.audio.channels)
+        self.is_waveform = config.audio.form == "waveform"
+        waveform = Waveform("audio", round(config.data.seconds * config.audio.rate_hz), config.audio.rate_hz)
         clip = config.video.size
         known: dict[str, Modality | None] = {
             "text": vocabulary,
             "image": Grid("image", config.image.sides, 3),
-            "audio": Grid("audio", (columns, config.audio.bands), config.audio.channels),
+            "audio": waveform if self.is_waveform else spectrogram,
             "video": Grid("video", (config.video.frames, clip, clip), 3),
         }
         self.modalities = {name: found for name in names if (found := known[name]) is not None}
@@ -76,15 +79,20 @@ class Inputs:
         return [normalise(augment(pixels, batch.draw, 0, self.config.views) if augmented else to_unit(pixels))]
 
     def of_audio(self, batch: Batch, wanted: tuple[View, ...], augmented: bool) -> list[Tensor]:
-        """The spectrograms of the views of each sound; a single one is the whole sound, plain, unless
+        """The spectrograms, or the samples, of the views of each sound; a single one is the whole sound, plain, unless
         sounds.single_view asks for another. That of a sound which is not there is silence.
         """
         sound, sounds = batch.views["audio"][0], self.config.sounds
         is_single = len(wanted) == 1
         if is_single and not (augmented and sounds.single_view == "augmented"):
-            return [self.log_mel(sound)]
+            return [sound if self.is_waveform else self.log_mel(sound)]
         share = sounds.smallest_length if sounds.crop == "cut" and not is_single else 1.0
-        return [self.view_of_sound(sound, batch.draw, number, view, share) for number, view in enumerate(wanted)]
+        of_form = self.waveform_of_sound if self.is_waveform else self.view_of_sound
+        return [of_form(sound, batch.draw, number, view, share) for number, view in enumerate(wanted)]
+
+    def waveform_of_sound(self, sound: Tensor, draw: Draw, number: int, wanted: View, share: float) -> Tensor:
+        """One view of samples: a window of a share of them all, at its own pace."""
+        return waveform_view(sound, draw, number, self.config.sounds, round(share * sound.shape[-1]))
 
     def view_of_sound(self, sound: Tensor, draw: Draw, number: int, wanted: View, share: float) -> Tensor:
         """One view: a window of so many columns as are wanted, or of a share of them all; only all are resized."""

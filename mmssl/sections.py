@@ -115,10 +115,18 @@ class ImageConfig(Section):
 class AudioConfig(Section):
     """How a sound is read, and how it becomes a log-mel spectrogram."""
 
+    form: Literal["spectrogram", "waveform"] = "spectrogram"  # what an encoder is given: log-mel bands, or the samples
     rate_hz: Annotated[int, Field(ge=1000, lt=2**31)] = 16000  # samples a second
     channels: Literal[1, 2] = 1  # 1: mono, the mean of all; 2: left and right (`modalities.audio.two_channels`)
     bands: Count = 64  # mel bands from 0 Hz to rate_hz / 2
     hop_seconds: Positive = 0.01  # from one column of the spectrogram to the next; each sees a window of 2.5 hops
+
+    @model_validator(mode="after")
+    def reads_one_waveform(self) -> "AudioConfig":
+        """Encoders of samples hear one channel."""
+        if self.form == "waveform" and self.channels == 2:
+            raise conflict("channels", 2, "1 with audio.form waveform")
+        return self
 
 
 class VideoConfig(Section):

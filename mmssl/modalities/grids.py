@@ -1,4 +1,4 @@
-"""Pictures, sounds and clips as patches on a grid, and words in a row: how each becomes tokens."""
+"""Pictures, sounds and clips as patches on a grid, samples of sound and words in a row: how each becomes tokens."""
 
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ PATTERNS = {
 STEREO = ("b c (t p) (f q)", "b (t f) (c p q)", ("t", "f"), ("p", "q"))  # of sounds of several channels
 KEYS = {"image": "encoder.patch", "audio": "encoder.audio_patch", "video": "encoder.frames and encoder.patch"}
 AXES = {"image": (-2, -1), "audio": (-2, -1), "video": (1, 3, 4)}  # of a view, those that are cut
+SILENT = 1e-7  # added to the variance of a waveform: silence stays silence
 
 
 class Cut(NamedTuple):
@@ -110,4 +111,39 @@ class Grid(NamedTuple):
         return Cut(self.name, self.size, patch, self.channels).sized(self.size)
 
 
-Modality = Grid | Vocabulary
+class Waveform(NamedTuple):
+    """Sound as `length` samples, of which `rate_hz` make a second; they are not cut: each sample is a token."""
+
+    name: str
+    length: int
+    rate_hz: int
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Samples along the only axis."""
+        return (self.length,)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a sample."""
+        return 1
+
+    def tokenize(self, views: list[Tensor]) -> Tokens:
+        """The samples of the first view, each waveform of zero mean and unit variance (Baevski et al. 2020,
+        arXiv:2006.11477, section 3), silence all zero; it has no parameters.
+        """
+        samples = views[0].float()
+        variance, mean = torch.var_mean(samples, 1, keepdim=True, correction=0)
+        value = (samples - mean) * (variance + SILENT).rsqrt()
+        position = torch.arange(value.shape[1], device=value.device).expand(value.shape)
+        return Tokens(value[..., None], Place(position, torch.zeros_like(position), (value.shape[1],)))
+
+    def cut(self, patch: Patch) -> Cut:
+        """ConfigError: a waveform is not cut into patches."""
+        raise ConfigError(
+            "audio.form waveform: this encoder reads patches of spectrograms; "
+            "expected audio.form=spectrogram or encoder.name wav2vec2"
+        )
+
+
+Modality = Grid | Waveform | Vocabulary

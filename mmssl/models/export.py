@@ -15,6 +15,7 @@ from transformers import (
     ViTModel,
     VivitConfig,
     VivitModel,
+    Wav2Vec2FeatureExtractor,
 )
 
 from mmssl.attention import use_attention
@@ -26,6 +27,8 @@ from mmssl.models.convnet import ConvolutionalEncoder
 from mmssl.models.encoder import TextEncoder
 from mmssl.models.stock_video import stock_encoder
 from mmssl.models.transformer import TransformerEncoder, position_table
+from mmssl.models.wav2vec2 import WaveformEncoder
+from mmssl.models.wav2vec2 import stock_encoder as stock_waveform_encoder
 
 
 def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> None:
@@ -49,20 +52,30 @@ def export_text(encoder: nn.Module, vocabulary: Vocabulary, folder: Path) -> Non
 def export_encoder(encoder: nn.Module, folder: Path) -> None:
     """An encoder of pictures, spectrograms or clips for `AutoModel.from_pretrained`: `ViTModel` (a spectrogram is a
     picture of one channel, times x bands), `VivitModel`, `VideoMAEModel`, `VJEPA2Model` (call it with
-    `skip_predictor=True`), `ResNetModel` or `RegNetModel`, and for pictures an image processor.
+    `skip_predictor=True`), `ResNetModel` or `RegNetModel`, for waveforms `Wav2Vec2Model`; for pictures an image
+    processor, for waveforms a feature extractor.
 
     The last hidden states after the class token, or the feature map, are our tokens; `pooler_output` of a transformer
     is the class token. ConfigError where no stock class computes the same: several modalities in one encoder, words in
     it, and convolutions whose first layers are not the stock ones.
     """
-    if isinstance(encoder, ConvolutionalEncoder):
+    cut = None
+    if isinstance(encoder, WaveformEncoder):
+        model = stock_waveform_encoder(encoder)
+        waveform_extractor(encoder.cuts["audio"].rate_hz).save_pretrained(folder)
+    elif isinstance(encoder, ConvolutionalEncoder):
         model, cut = stock_convolutional(encoder), encoder.cuts["image"]
     else:
         model, cut = stock_transformer(encoder)
     model.save_pretrained(folder)
-    if cut.name == "image":
+    if cut is not None and cut.name == "image":
         image_processor(cut.size).save_pretrained(folder)
     print(f"exported to {folder}: AutoModel.from_pretrained({str(folder)!r})")
+
+
+def waveform_extractor(rate_hz: int) -> Wav2Vec2FeatureExtractor:
+    """What normalises a waveform as ours are."""
+    return Wav2Vec2FeatureExtractor(sampling_rate=rate_hz, do_normalize=True)
 
 
 def stock_convolutional(encoder: ConvolutionalEncoder) -> ResNetModel | RegNetModel:

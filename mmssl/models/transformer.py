@@ -1,6 +1,6 @@
 """Stacks of the stock ViT layer behind embeddings of our own: any modality, only the tokens that are seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import prod
 from typing import Any, Literal
@@ -100,6 +100,19 @@ def positions(place: Place, width: int, kind: Positions = "grid") -> Float[Tenso
     return 0.0 if kind == "none" else TABLES[kind](place.grid, width, place.position.device)[place.position]
 
 
+def answers_of(parts: Iterable[nn.Module], run: Callable[[], Any]) -> list[Tensor]:
+    """What modules answer within a run, in the order in which they are called."""
+    found: list[Tensor] = []
+    # within the layers' own forward: where their weights are shared among processes, they are whole only there
+    hooks = [part.register_forward_hook(lambda *call: found.append(call[-1])) for part in parts]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 class TransformerEncoder(nn.Module):
     """Embed, add where each token lies, run the layers: on what is seen only, each modality alone or all together.
 
@@ -146,19 +159,8 @@ class TransformerEncoder(nn.Module):
 
     def added(self, name: str, tokens: Tokens) -> list[Float[Tensor, "B N D"]]:
         """What the perceptron of each layer adds to the tokens of one modality alone, from first to last layer."""
-        found: list[Tensor] = []
-        # within the layers' own forward: where their weights are shared among processes, they are whole only there
-        hooks = [
-            part.register_forward_hook(lambda module, given, answer: found.append(answer[:, self.num_first :]))
-            for part in self.layers.modules()
-            if isinstance(part, PERCEPTRONS)
-        ]
-        try:
-            self.together({name: tokens})
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
+        parts = [part for part in self.layers.modules() if isinstance(part, PERCEPTRONS)]
+        return [answer[:, self.num_first :] for answer in answers_of(parts, lambda: self.together({name: tokens}))]
 
     @property
     def num_first(self) -> int:

@@ -16,6 +16,7 @@ from mmssl.errors import ConfigError
 from mmssl.modalities.grids import Cut
 from mmssl.objectives import Objective
 from mmssl.report.pictures import LEAST, Picture, save_png, sheet, shrunk, spectrogram_picture
+from mmssl.report.waveforms import waveform_picture
 
 MOST = 256  # pixels that the shorter side of the largest view is shown with, at most
 CAPTION = (
@@ -75,7 +76,7 @@ def masked_views(objective: Objective, batch: Batch) -> dict[str, Tensor]:
 def strip(name: str, view: Tensor) -> Picture:
     """A view of a sample as one picture: the frames of a clip side by side, the pieces of a jigsaw in a square."""
     if name == "audio":
-        return spectrogram_picture(view)
+        return waveform_picture(view) if view.ndim == 1 else spectrogram_picture(view)
     if is_jigsaw(name, view):
         return jigsaw(to_pixels(view).cpu())
     return to_pixels(rearrange(view, "l c h w -> c h (l w)") if view.ndim == 4 else view).cpu()
