@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mmssl.errors import MmsslError
+from mmssl.errors import ConfigError, MmsslError
 
 app = typer.Typer(
     help="Self-supervised pretraining on text, images, audio and video, as one idea: an energy.",
@@ -55,13 +55,23 @@ def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Text with [MASK], or files.")],
     samples: Annotated[int, typer.Option(min=1, help="How many completions to draw; 1 shows the best words.")] = 1,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what is predicted here.")] = None,
+    hide: Annotated[
+        str | None, typer.Option(metavar="RANGES", help="Seconds of a sound to hide and fill in: 0.4-0.7,1.0-1.2.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Fill in what is hidden."""
+    """Fill in what is hidden: what the method hides, or --hide."""
     from mmssl.runs import open_task
 
     task, config, found = open_task(run)
-    task.predict(config, found, inputs, samples=samples, out=out)
+    if hide is None:
+        task.predict(config, found, inputs, samples=samples, out=out)
+    elif hasattr(task, "fill"):
+        task.fill(config, found, inputs, hide, samples=samples, out=out)
+    else:
+        raise ConfigError(
+            f"predict --hide: task {config.task} reads more than sounds, or none; expected a run on sounds"
+        )
 
 
 @app.command()

@@ -20,6 +20,7 @@ from mmssl.evaluate.continuations import clips_of, continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
 from mmssl.evaluate.media import evaluate_media, prepared
 from mmssl.evaluate.media_features import VIEWS_OF
+from mmssl.evaluate.missing import filled_in
 from mmssl.evaluate.negatives import Negatives
 from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
@@ -33,9 +34,11 @@ from mmssl.models.export_autoencoder import export_objective
 from mmssl.objectives import Objective
 from mmssl.pretraining import pretrain, trained
 from mmssl.random import Draw
+from mmssl.recording import check_inside, ranges_of, recording
 from mmssl.report import write_report
 from mmssl.report.completions import draw_completions
 from mmssl.report.embeddings import draw_map, draw_neighbours, embedded
+from mmssl.report.segments import write_filled
 from mmssl.report.sheet import masked_lines
 from mmssl.report.terminal import show_candidates, show_media_results
 from mmssl.report.views import draw_inputs
@@ -166,6 +169,20 @@ class MediaTask:
             method = config.method.name
             raise ConfigError(f"predict: {method} fills in nothing that one can look at; expected a method like mae")
         print("\n".join(map(str, written)))
+
+    def fill(
+        self, config: Config, found: Restored, inputs: list[str], hide: str, *, samples: int, out: Path | None
+    ) -> None:
+        """`mmssl predict RUN FILE... --hide RANGES`: the sounds with these ranges filled in, and pictures of them."""
+        ranges = ranges_of(hide)
+        sounds = [recording(path) for path in inputs if self.kind(path) == "audio"]
+        for path, sound in zip(inputs, sounds, strict=True):
+            check_inside(path, sound, ranges)
+        objective, prepare, _ = self.restored(config, found)
+        folder = out or Path(config.run) / "predictions"
+        for number, (path, sound) in enumerate(zip(inputs, sounds, strict=True)):
+            filled = filled_in(objective, prepare, sound, ranges, samples=samples, number=number)
+            print("\n".join(map(str, write_filled(filled, prepare, folder / f"audio-{Path(path).stem}-filled"))))
 
     def score(self, config: Config, found: Restored, x: str, candidates: list[str], *, as_json: bool) -> None:
         """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first.

@@ -67,16 +67,21 @@ class LogMel:
         length = round(logmel.shape[-1] * self.hop)
         at = torch.arange(length // self.step + 1) * (self.step / self.hop)
         logmel = logmel.index_select(-1, at.round().long().clamp(max=logmel.shape[-1] - 1))
-        decibels = (logmel * DEVIATION_DECIBELS + MEAN_DECIBELS).clamp(max=60)
-        silence = 10 ** (FLOOR_DECIBELS / 10)
-        power = ((10 ** (decibels / 10)) - silence).clamp(min=0) / self.scale
-        magnitude, window = self.inverse(power).sqrt(), torch.hann_window(self.window)
+        magnitude = self.magnitude(rearrange(logmel, "b bands frames -> b frames bands"))
+        window = torch.hann_window(self.window)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hashed("griffin-lim"))
             return griffinlim(
                 magnitude, window, self.num_fft, self.step, self.window, power=1.0, n_iter=ITERATIONS,
                 momentum=MOMENTUM, length=length, rand_init=True,
             )  # fmt: skip
+
+    def magnitude(self, logmel: Float[Tensor, "*B frames bands"]) -> Float[Tensor, "*B frequencies frames"]:
+        """The magnitudes of the frequencies that have about these bands: least squares; computed on the CPU."""
+        decibels = (logmel * DEVIATION_DECIBELS + MEAN_DECIBELS).clamp(max=60)
+        silence = 10 ** (FLOOR_DECIBELS / 10)
+        power = ((10 ** (decibels / 10)) - silence).clamp(min=0) / self.scale
+        return self.inverse(rearrange(power, "... frames bands -> ... bands frames")).sqrt()
 
 
 def _num_fft(rate_hz: int, bands: int, window: int) -> int:

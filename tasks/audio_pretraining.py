@@ -5,4 +5,5 @@ from mmssl.media_task import MediaTask
 TASK = MediaTask(modalities=("audio",))
 
 main, evaluate, predict, score = TASK.main, TASK.evaluate, TASK.predict, TASK.score
+fill = TASK.fill  # predict --hide
 embed, export, preview = TASK.embed, TASK.export, TASK.preview

@@ -14,6 +14,7 @@ from mmssl.objectives import Objective, Predictive
 from mmssl.objectives.base import Noise
 from mmssl.tokens import Place, Tokens, at
 
+Told = Callable[[Tokens, Place], Tensor]  # (seen, hidden) -> (B, M, D)
 Decode = Mapping[str, Callable[[Tensor], Tensor]]  # of a modality (B, M, E) embeddings -> (B, M, D) patches
 
 NO_DECODER: Decode = {}
@@ -58,10 +59,13 @@ def noise_of(batch: Batch, sample: int) -> Noise:
 @torch.no_grad()
 def completed(
     objective: Objective, batch: Batch, *, samples: int, decode: Decode = NO_DECODER, hide: Corruption | None = None,
-    first: int = 0,
+    first: int = 0, told: Told | None = None,
 ) -> dict[str, Completed]:  # fmt: skip
     """Hide what the method hides in each modality, or what `hide` does, and fill it in `samples` times; nothing where
     it cannot.
+
+    `told` makes patches that stand for the hidden ones where these may not be looked at, not even for what no model was
+    asked for.
 
     With `samples` = 0 once, with the mean of the prior where there is a latent variable; samples are numbered from
     `first` on. `decode` turns predictions that are embeddings into patches (`readouts_of`).
@@ -81,7 +85,7 @@ def completed(
         cut = cut_of(part, name)
         if cut is None:
             continue
-        answer = at(tokens[name], place)
+        answer = at(tokens[name], place) if told is None else told(seen[name], place)
         shown = [part.patches_of(one[name], answer, place) for one in predictions]
         is_decoded = shown[0] is None and name in decode
         if is_decoded:

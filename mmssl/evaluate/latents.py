@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from mmssl.batch import Batch
+from mmssl.evaluate.codes import perplexity
 from mmssl.objectives import Objective
 
 LatentVerdict = Literal["healthy", "posterior_collapse", "unlimited"]
@@ -20,12 +21,6 @@ UNLIMITED_NATS = 0.5  # a unit: normals of variance 3.15 and 0.16 are so far fro
 def active_units(mean: Float[Tensor, "N Z"]) -> int:
     """Units of z whose posterior mean varies over samples."""
     return int((mean.double().var(0) > ACTIVE_VARIANCE).sum())
-
-
-def code_perplexity(codes: Int[Tensor, "N M"]) -> float:
-    """exp of the entropy of the codes of all samples: how many are in use, were they used alike."""
-    count = codes.flatten().bincount().double()
-    return float(torch.special.entr(count / count.sum()).sum().exp())
 
 
 def prior_gap(drawn: Float[Tensor, "N Z"]) -> float:
@@ -69,7 +64,7 @@ def latent_results(part: Objective, batches: Iterator[Batch]) -> dict[str, Any]:
             results["latent.active_units"] = active = active_units(z.float())
             results["latent.units"] = z.shape[1]
         elif not z.is_floating_point():
-            results["latent.perplexity"] = code_perplexity(z)
+            results["latent.perplexity"] = perplexity(z.flatten()[:, None])
     if all(one is not None for one in draws):
         results["latent.prior_gap"] = gap = prior_gap(torch.cat(draws).cpu())
     return {**results, "latent.verdict": verdict(results["latent.bits"], active, gap)}

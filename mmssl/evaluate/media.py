@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
+from mmssl.evaluate.codes import code_results
 from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
@@ -204,6 +205,7 @@ def model_results(
         batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)
         found = energy_results(part, batches, of_part, labels)
         found |= latent_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
+        found |= code_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
         results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
     names = list(inputs.modalities)
     for part in objective.each().values():

@@ -1,10 +1,10 @@
-"""Methods whose decoder is given a latent variable alone: the picture is what z says it is."""
+"""Methods whose decoder is given a latent variable alone: the picture, or the spectrogram, is what z says it is."""
 
 from typing import Any
 
-from mmssl.corruption import Corruption
 from mmssl.methods.hiding import Mask, Ratio, hiding
-from mmssl.methods.pixels import Count, only
+from mmssl.methods.pixels import Count, either
+from mmssl.modalities.grids import Cut
 from mmssl.models.codes import GaussianCode
 from mmssl.models.decoder import Decoder
 from mmssl.models.likelihood import NormalOutput, SquaredOutput
@@ -21,11 +21,15 @@ def all_seen(tokens: Tokens, draw: Draw) -> tuple[Tokens, Place]:
     return tokens, tokens.place
 
 
-def decoder_of(encoder: Any, latent_width: int, sizes: tuple[int, int, int]) -> Decoder:
-    """From z to a picture's patches, by (layers, width, heads)."""
+def cut_of(encoder: Any) -> Cut:
+    """How the encoder cuts pictures, or spectrograms where it reads no pictures."""
+    return encoder.cut(either(encoder, "image", "audio"))
+
+
+def decoder_of(cut: Cut, latent_width: int, sizes: tuple[int, int, int]) -> Decoder:
+    """From z to patches, by (layers, width, heads)."""
     layers, width, heads = sizes
-    cut = only(encoder, "image").cuts["image"]
-    return Decoder(latent_width, cut.width, "image", layers=layers, width=width, heads=heads)
+    return Decoder(latent_width, cut.width, cut.name, layers=layers, width=width, heads=heads)
 
 
 def vae(
@@ -42,11 +46,11 @@ def vae(
     `hidden_ratio` are for energies and predictions, whose z `inference_steps` of descent look for; training hides
     nothing.
     """
-    cut = only(encoder, "image").cut("image")
+    cut = cut_of(encoder)
     code = GaussianCode(
         encoder.width, latent_width, spatial=spatial, weight=kl_weight, free=free_nats, steps=inference_steps
     )
-    decoder = decoder_of(encoder, latent_width, (decoder_layers, decoder_width, decoder_heads))
+    decoder = decoder_of(cut, latent_width, (decoder_layers, decoder_width, decoder_heads))
     return Variational(
         cut=cut, encoder=encoder, code=code, decoder=decoder, output=NormalOutput(output_deviation),
         corrupt=hiding(mask, hidden_ratio),
@@ -64,9 +68,9 @@ def vqvae(
     Nothing is hidden: F(x, y) = error of y in place of the picture that the codes of x stand for. Its codes are the
     words that `beit` learns to predict.
     """
-    corrupt: Corruption = all_seen
+    cut, corrupt = cut_of(encoder), all_seen
     return VectorAutoencoding(
-        cut=only(encoder, "image").cut("image"), encoder=encoder, output=SquaredOutput(), corrupt=corrupt,
+        cut=cut, encoder=encoder, output=SquaredOutput(), corrupt=corrupt,
         code=VectorCode(encoder.width, code_width, num_codes, weight=commitment_weight),
-        decoder=decoder_of(encoder, code_width, (decoder_layers, decoder_width, decoder_heads)),
+        decoder=decoder_of(cut, code_width, (decoder_layers, decoder_width, decoder_heads)),
     )  # fmt: skip

@@ -40,6 +40,16 @@ def only(encoder: Any, name: str) -> TransformerEncoder:
     return found
 
 
+def either(encoder: Any, *names: str) -> str:
+    """The first of these modalities that the encoder reads, if it can drop tokens; else ConfigError."""
+    found = visible_only(encoder)
+    if name := next((name for name in names if name in found.cuts), ""):
+        return name
+    raise ConfigError(
+        f"method: needs {' or '.join(names)}, the task reads {', '.join(found.cuts)}; expected another task"
+    )
+
+
 def reconstruction(
     encoder: Any, name: str, corrupt: Corruption, target: Data, *, layers: int, width: int, heads: int,
     base: Base = nothing, names: Sequence[str] | None = None, **options: Any,

@@ -205,6 +205,11 @@ class VectorAutoencoding(Autoencoding):
         """The code of each patch; all patches of a sample are given."""
         return self.code.ids(self.embedded(tokens))
 
+    def codes_of(self, batch: Batch) -> Int[Tensor, "B N 1"]:
+        """The code of each patch of whole samples, -1 where a sample is not there (`mmssl.evaluate.codes`)."""
+        tokens = self.tokens(batch)
+        return torch.where(tokens.place.valid, self.codes(tokens), -1)[..., None]
+
     def patches(self, codes: Int[Tensor, "B N"], place: Place) -> Float[Tensor, "B N D"]:
         """What the codes at these places, and no others, say of these places."""
         return self.decoder({self.cut.name: Tokens(self.code.vectors(codes), place)}, place).float()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import part, tiny_batch, tiny_objective
 
-from mmssl.evaluate.latents import active_units, code_perplexity, latent_results, prior_gap, verdict
+from mmssl.evaluate.latents import active_units, latent_results, prior_gap, verdict
 from mmssl.objectives import Objective
 from mmssl.optimizer import optimizer
 from mmssl.sections import TrainConfig
@@ -90,11 +90,6 @@ def test_a_unit_is_active_where_its_mean_varies_by_more_than_a_hundredth():
 def test_the_gap_to_the_prior_is_the_divergence_of_two_normals():
     drawn = torch.tensor([[-1.0, -3.0], [1.0, 5.0]])  # N(0, 1) and N(1, 16)
     assert prior_gap(drawn) == pytest.approx((0 + 0.5 * (16 + 1 - 1 - 2.7725887)) / 2)
-
-
-def test_the_perplexity_of_codes_used_alike_is_their_number():
-    assert code_perplexity(torch.tensor([[0, 1], [2, 3]])) == pytest.approx(4)
-    assert code_perplexity(torch.tensor([[0, 0], [0, 1]])) == pytest.approx(1.7547653)  # exp(0.75 log 4/3 + 0.25 log 4)
 
 
 @pytest.mark.parametrize(
