@@ -5,6 +5,7 @@ from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedFeatures, ProjectedFeatures
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
 from mmssl.objectives.latent_stream import LatentStream
+from mmssl.objectives.moments import SameClip
 from mmssl.objectives.predictive import NextSentence, Predictive, Stream
 from mmssl.objectives.ranking import Ranking
 from mmssl.objectives.sampled_codes import SampledCodes
@@ -13,5 +14,5 @@ from mmssl.objectives.together import Together
 __all__ = [
     "Autoencoding", "Branch", "Clustering", "EmbeddingTeacher", "EncoderFeatures", "Itself", "JigsawBranch",
     "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures",
-    "ProjectedFeatures", "Ranking", "SampledCodes", "Stream", "Together", "Variational",
+    "ProjectedFeatures", "Ranking", "SameClip", "SampledCodes", "Stream", "Together", "Variational",
 ]  # fmt: skip
