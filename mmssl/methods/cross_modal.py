@@ -42,23 +42,25 @@ def contrast(
     )  # fmt: skip
 
 
-def moments(temperature: float, weight: float, num_shifted: int) -> list[SameClip]:
+def moments(encoder: Any, temperature: float, weight: float, num_moments: int) -> list[SameClip]:
     """Negatives from the same clip; none where nothing asks for them."""
-    is_asked = weight > 0 and num_shifted > 0
-    return [SameClip(temperature=temperature, weight=weight, num_shifted=num_shifted)] if is_asked else []
+    if not (weight and num_moments):
+        return []
+    cuts = {name: only(encoder, name).cut(name) for name in BOTH}
+    return [SameClip(cuts, temperature=temperature, weight=weight, num_moments=num_moments)]
 
 
 def audio_visual_contrastive(
     encoder: Any, modalities: Any, *, temperature: Positive = 0.07, same_clip_weight: NonNegative = 1.0,
-    num_shifted: CountOrZero = 1, projector_width: Count = 512, embedding_width: Count = 128,
+    num_moments: CountOrZero = 1, projector_width: Count = 512, embedding_width: Count = 128,
 ) -> Objective:  # fmt: skip
     """A clip's sound among the sounds of all other clips, and its picture among theirs (Morgado et al. 2020,
-    arXiv:2004.12943, cross-modal discrimination; negatives from the batch), and among its own sound at `num_shifted`
+    arXiv:2004.12943, cross-modal discrimination; negatives from the batch), and among its own sound at `num_moments`
     other times (Korbar et al. 2018, arXiv:1807.00230). `same_clip_weight=0`: other clips alone.
     """
     return contrast(
         visible_only(encoder), BOTH, temperature, projector_width, embedding_width,
-        same_clip=moments(temperature, same_clip_weight, num_shifted),
+        same_clip=moments(encoder, temperature, same_clip_weight, num_moments),
     )  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def multimodal(
     encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.3, temperature: Positive = 0.1, seen_frames: Count = 4,
     latent_width: Count = 8, latent_weight: Positive = 2e-3, free_nats: NonNegative = 1.5, predictor_layers: Count = 2,
     predictor_width: Count = 128, predictor_heads: Count = 4, embedding_width: Count = 64,
-    future_weight: Positive = 10.0, same_clip_weight: NonNegative = 0.0, num_shifted: CountOrZero = 1,
+    future_weight: Positive = 10.0, same_clip_weight: NonNegative = 0.0, num_moments: CountOrZero = 1,
 ) -> Objective:  # fmt: skip
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
     brings the error of pixels to the size of the other two. `same_clip_weight`: as in `audio_visual_contrastive`.
@@ -118,7 +120,7 @@ def multimodal(
         ),
         "contrast": contrast(
             encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width,
-            same_clip=moments(temperature, same_clip_weight, num_shifted),
+            same_clip=moments(encoder, temperature, same_clip_weight, num_moments),
         ),
     }  # fmt: skip
     return Together(encoder=encoder, parts=parts, weights={"words": 1.0, "future": future_weight, "contrast": 1.0})
