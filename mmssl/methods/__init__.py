@@ -5,6 +5,7 @@ from mmssl.methods.asymmetry import byol, dino, simsiam
 from mmssl.methods.autoencoders import vae, vqvae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
+from mmssl.methods.cross_clusters import av_cluster, xdc
 from mmssl.methods.cross_modal import audio_visual_barlow, audio_visual_contrastive, audio_visual_vicreg, multimodal
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
@@ -69,6 +70,8 @@ METHODS = {
     "audio_visual_contrastive": audio_visual_contrastive,
     "audio_visual_vicreg": audio_visual_vicreg,
     "audio_visual_barlow": audio_visual_barlow,
+    "xdc": xdc,
+    "av_cluster": av_cluster,
     "audio_visual_jepa": audio_visual_jepa,
     "multimodal": multimodal,
 }
