@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from processes import on_processes
-from tiny import begin, gradients, part, tiny_batch, tiny_objective
+from tiny import BOTH, MEDIA, begin, gradients, part, tiny_batch, tiny_objective
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
@@ -20,10 +20,9 @@ from mmssl.objectives import Objective
 
 SAMPLES = 8
 LIMITS = ("dimension", "sparsity", "codes")
-ABSENT = {  # of the first half of the batch one sample lacks its sound, of the second half two do
-    "audio_visual_contrastive with absent": [True, False, True, True, False, False, True, True],
-    "audio_visual_jepa with absent": [True, False, True, True, False, False, True, True],
-}
+OF_BOTH = [name for name in ALL if MEDIA.get(name, ((), {}))[0] == BOTH]
+# of the first half of the batch one sample lacks its sound, of the second half two do
+ABSENT = {f"{name} with absent": [True, False, True, True, False, False, True, True] for name in OF_BOTH}
 METHODS = {  # every method, some with options
     **{name: (name, {}) for name in ALL},
     "bert with next_sentence": ("bert", {"next_sentence": True}),
@@ -33,8 +32,7 @@ METHODS = {  # every method, some with options
     "frame_prediction with resnet_video": ("frame_prediction", {"encoder": "resnet_video"}),
     **{f"jepa_with_latent with {limit}": ("jepa_with_latent", {"limit": limit}) for limit in LIMITS},
     **{f"ijepa with {kind}": ("ijepa", {"keeps_apart": kind}) for kind in ("sigreg", "vicreg", "nothing")},
-    "audio_visual_contrastive with absent": ("audio_visual_contrastive", {}),
-    "audio_visual_jepa with absent": ("audio_visual_jepa", {}),
+    **{f"{name} with absent": (name, {}) for name in OF_BOTH},
 }
 GATHERING = ("simclr", "vicreg", "ijepa with sigreg", "ijepa with vicreg", "audio_visual_contrastive")
 SPOILT = (*(f"{name} without gather" for name in GATHERING), "byol with stock norm")

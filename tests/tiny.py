@@ -91,6 +91,10 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "vjepa": (CLIPS, PREDICTOR),
     "vjepa_with_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1, "num_codes": 4}),
     "audio_visual_contrastive": (BOTH, PROJECTOR),
+    "audio_visual_vicreg": (BOTH, {"projector_width": 32}),
+    "audio_visual_barlow": (BOTH, {"projector_width": 32}),
+    "xdc": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
+    "av_cluster": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
     "audio_visual_jepa": (BOTH, PREDICTOR),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
 }

@@ -5,7 +5,8 @@ from mmssl.methods.asymmetry import byol, dino, simsiam
 from mmssl.methods.autoencoders import vae, vqvae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
-from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
+from mmssl.methods.cross_clusters import av_cluster, xdc
+from mmssl.methods.cross_modal import audio_visual_barlow, audio_visual_contrastive, audio_visual_vicreg, multimodal
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
@@ -67,6 +68,10 @@ METHODS = {
     "vjepa": vjepa,
     "vjepa_with_latent": vjepa_with_latent,
     "audio_visual_contrastive": audio_visual_contrastive,
+    "audio_visual_vicreg": audio_visual_vicreg,
+    "audio_visual_barlow": audio_visual_barlow,
+    "xdc": xdc,
+    "av_cluster": av_cluster,
     "audio_visual_jepa": audio_visual_jepa,
     "multimodal": multimodal,
 }

@@ -1,53 +1,106 @@
 """Methods that learn from modalities that occur together."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from mmssl.augment import View
 from mmssl.corruption import replace_tokens
-from mmssl.energy import cosine, cross_entropy
+from mmssl.energy import cosine, cross_entropy, squared_error
 from mmssl.errors import ConfigError
 from mmssl.losses.contrastive import CrossModal
+from mmssl.losses.criterion import Criterion
+from mmssl.losses.redundancy import BarlowTwins, VarianceInvarianceCovariance
 from mmssl.methods.frames import frame_prediction_latent
 from mmssl.methods.pixels import Count, Positive, Ratio, only, visible_only
 from mmssl.modalities.grids import Words
 from mmssl.models.predictor import WordHead
 from mmssl.models.projector import perceptron
-from mmssl.objectives import Branch, JointEmbedding, Objective, Predictive, Stream, Together
-from mmssl.sections import NonNegative
+from mmssl.objectives import Branch, JointEmbedding, Objective, Predictive, SameClip, Stream, Together
+from mmssl.objectives.predictive import Energy
+from mmssl.sections import CountOrZero, NonNegative
+
+BOTH = ("video", "audio")
 
 
-def contrast(encoder: Any, names: tuple[str, ...], temperature: float, *widths: int) -> JointEmbedding:
-    """Each modality's embedding among all samples' of each other one."""
-    branches = {
-        name: Branch(
-            name=name, tokenize=only(encoder, name).cuts[name].tokenize, projector=perceptron(encoder.width, *widths)
-        )
-        for name in names
+def branches_of(encoder: Any, names: Sequence[str], *widths: int) -> dict[str, Branch]:
+    """Each modality through the encoder and a projector of its own."""
+    cuts = {name: only(encoder, name).cuts[name] for name in names}
+    return {
+        name: Branch(name=name, tokenize=cut.tokenize, projector=perceptron(encoder.width, *widths))
+        for name, cut in cuts.items()
     }
+
+
+def contrast(
+    encoder: Any, names: tuple[str, ...], temperature: float, *widths: int, same_clip: Sequence[SameClip] = ()
+) -> JointEmbedding:
+    """Each modality's embedding among all samples' of each other one."""
     return JointEmbedding(
-        encoder=encoder, branches=branches, criterion=CrossModal(temperature, names), energy=cosine, views=(View(),)
-    )
+        encoder=encoder, branches=branches_of(encoder, names, *widths), criterion=CrossModal(temperature, names),
+        energy=cosine, views=(View(),), extras=same_clip,
+    )  # fmt: skip
+
+
+def moments(encoder: Any, temperature: float, weight: float, num_moments: int) -> list[SameClip]:
+    """Negatives from the same clip; none where nothing asks for them."""
+    if not (weight and num_moments):
+        return []
+    cuts = {name: only(encoder, name).cut(name) for name in BOTH}
+    return [SameClip(cuts, temperature=temperature, weight=weight, num_moments=num_moments)]
 
 
 def audio_visual_contrastive(
-    encoder: Any, modalities: Any, *, temperature: Positive = 0.07, projector_width: Count = 512,
-    embedding_width: Count = 128,
+    encoder: Any, modalities: Any, *, temperature: Positive = 0.07, same_clip_weight: NonNegative = 1.0,
+    num_moments: CountOrZero = 1, projector_width: Count = 512, embedding_width: Count = 128,
 ) -> Objective:  # fmt: skip
     """A clip's sound among the sounds of all other clips, and its picture among theirs (Morgado et al. 2020,
-    arXiv:2004.12943, cross-modal discrimination; negatives from the batch).
+    arXiv:2004.12943, cross-modal discrimination; negatives from the batch), and among its own sound at `num_moments`
+    other times (Korbar et al. 2018, arXiv:1807.00230). `same_clip_weight=0`: other clips alone.
     """
-    return contrast(visible_only(encoder), ("video", "audio"), temperature, projector_width, embedding_width)
+    return contrast(
+        visible_only(encoder), BOTH, temperature, projector_width, embedding_width,
+        same_clip=moments(encoder, temperature, same_clip_weight, num_moments),
+    )  # fmt: skip
+
+
+def audio_visual_vicreg(
+    encoder: Any, modalities: Any, *, invariance: NonNegative = 25.0, variance: NonNegative = 25.0,
+    covariance: NonNegative = 1.0, projector_width: Count = 8192,
+) -> Objective:  # fmt: skip
+    """VICReg between a clip's picture and its sound: what occurs together, without negatives (Bardes et al. 2021,
+    arXiv:2105.04906, section 4.3: branches of different modalities). `variance=0 covariance=0` takes away what keeps it
+    from collapse.
+    """
+    criterion = VarianceInvarianceCovariance(invariance, variance, covariance)
+    return co_occurrence(encoder, criterion, squared_error, projector_width)
+
+
+def audio_visual_barlow(
+    encoder: Any, modalities: Any, *, redundancy_weight: NonNegative = 0.0051, projector_width: Count = 8192
+) -> Objective:
+    """Barlow Twins between a clip's picture and its sound (Zbontar et al. 2021, arXiv:2103.03230).
+    `redundancy_weight=0` lets all features say the same.
+    """
+    return co_occurrence(encoder, BarlowTwins(redundancy_weight), cosine, projector_width)
+
+
+def co_occurrence(encoder: Any, criterion: Criterion, energy: Energy, width: int) -> JointEmbedding:
+    """A criterion of two views of a picture, of picture and sound; each through a projector of three layers."""
+    return JointEmbedding(
+        encoder=encoder, branches=branches_of(encoder, BOTH, width, width, width), criterion=criterion, energy=energy,
+        views=(View(),),
+    )  # fmt: skip
 
 
 def multimodal(
     encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.3, temperature: Positive = 0.1, seen_frames: Count = 4,
     latent_width: Count = 8, latent_weight: Positive = 2e-3, free_nats: NonNegative = 1.5, predictor_layers: Count = 2,
     predictor_width: Count = 128, predictor_heads: Count = 4, embedding_width: Count = 64,
-    future_weight: Positive = 10.0,
+    future_weight: Positive = 10.0, same_clip_weight: NonNegative = 0.0, num_moments: CountOrZero = 1,
 ) -> Objective:  # fmt: skip
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
-    brings the error of pixels to the size of the other two.
+    brings the error of pixels to the size of the other two. `same_clip_weight`: as in `audio_visual_contrastive`.
     """
     words = only(encoder, "text").cuts["text"]
     if not isinstance(words, Words):
@@ -65,6 +118,9 @@ def multimodal(
             encoder, modalities, latent_weight=latent_weight, free_nats=free_nats, predictor_layers=predictor_layers,
             predictor_width=predictor_width, predictor_heads=predictor_heads,
         ),
-        "contrast": contrast(encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width),
+        "contrast": contrast(
+            encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width,
+            same_clip=moments(encoder, temperature, same_clip_weight, num_moments),
+        ),
     }  # fmt: skip
     return Together(encoder=encoder, parts=parts, weights={"words": 1.0, "future": future_weight, "contrast": 1.0})

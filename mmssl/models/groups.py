@@ -6,7 +6,7 @@ checkpoint. S is the number of groupings of the same samples, K that of clusters
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -53,11 +53,16 @@ class Groups(nn.Module):
         """Whitened by the last grouping's samples, of length 1."""
         return normalize((value.float() - self.mean) @ self.matrix, dim=1)
 
-    def regroup(self, value: Float[Tensor, "N F"]) -> None:
-        """Group all training samples anew."""
-        self.fit(value)
-        found = self.grouped(self.described(value), hashed("groups", int(self.turn)))
-        self.label.copy_(share(found))
+    def regroup(self, value: Float[Tensor, "N F"], present: Bool[Tensor, " N"] | None = None) -> None:
+        """Group all training samples anew; those that are not present keep out, their label is -1."""
+        members = value if present is None else value[present]
+        self.fit(members)
+        found = self.grouped(self.described(members), hashed("groups", int(self.turn)))
+        if present is None:
+            self.label.copy_(share(found))
+        else:
+            self.label.fill_(-1)
+            self.label[:, present] = share(found)
         share(self.centres)
         self.turn += 1
 
@@ -88,8 +93,9 @@ class Groups(nn.Module):
         """How much each sample counts: as if clusters were drawn with equal chances; 1 on average over all samples."""
         if not self.balanced:
             return torch.ones_like(label, dtype=torch.float)
-        rows = torch.stack([row.clamp(min=0).bincount(minlength=self.num_clusters) for row in self.label])
-        share_of_each = self.label.shape[1] / (rows > 0).sum(1, keepdim=True)
+        # one more bin, at the front, of those that are in no group
+        rows = torch.stack([(row + 1).bincount(minlength=self.num_clusters + 1)[1:] for row in self.label])
+        share_of_each = rows.sum(1, keepdim=True) / (rows > 0).sum(1, keepdim=True)
         return share_of_each / rows.gather(1, label).clamp(min=1)
 
     def note(self, index: Int[Tensor, " B"], value: Float[Tensor, "V B F"]) -> None:

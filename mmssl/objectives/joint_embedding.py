@@ -1,6 +1,6 @@
 """Embed two things that belong together near each other, without embedding everything at one point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -103,6 +103,13 @@ class Embedder(nn.Module):
         return found, torch.stack(features).mean(0)
 
 
+class Extra(nn.Module):
+    """(the student, its projected views, batch) -> terms beside those of the criterion, each a mean over samples."""
+
+    def forward(self, embedder: Embedder, views: Views, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+
 class Itself(nn.Module):
     """The student is its own teacher: keys are what it says of its views, before the predictor."""
 
@@ -139,7 +146,7 @@ class JointEmbedding(Objective):
         self, *, encoder: nn.Module, branches: dict[str, Branch], criterion: Criterion, energy: Energy,
         views: tuple[View, ...], predictor: nn.Module | None = None,
         asks: tuple[int, ...] | None = None, answers: tuple[int, ...] | None = None,
-        teacher: Callable[[nn.Module], Any] = lambda student: Itself(),
+        teacher: Callable[[nn.Module], Any] = lambda student: Itself(), extras: Sequence[Extra] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedder = Embedder(encoder, branches)
@@ -147,6 +154,7 @@ class JointEmbedding(Objective):
         self.teacher = teacher(self.embedder)
         self.criterion, self.energy, self.views = criterion, energy, views
         self.asks, self.answers = asks, answers
+        self.extras = nn.ModuleList(extras)
         self.answered = (list(branches)[-1],)
 
     @property
@@ -160,6 +168,8 @@ class JointEmbedding(Objective):
         queries = self.queries(views)
         keys = self.teacher(views, batch, views.number if self.answers is None else self.answers)
         terms = self.criterion(queries, keys, batch.draw.index)
+        for extra in self.extras:
+            terms |= extra(self.embedder, views, batch)
         with torch.no_grad():
             energy = mean_of_pairs(self.energy(queries.value[:, None], keys.value[None]), pairs(queries, keys))
         return Output(terms, energy, feature.detach(), queries.value[0].detach())

@@ -53,6 +53,19 @@ def test_each_cluster_weighs_the_same_whatever_its_size():
     assert groups.weight(groups.label).unique().tolist() == [1]
 
 
+def test_who_is_not_present_is_in_no_group_and_moves_no_centre():
+    present = torch.arange(200) % 5 != 0
+    groups, others = made(), made()
+    groups.regroup(torch.where(present[:, None], X, 9.0), present)
+    assert ((groups.label[0] == -1) == ~present).all()
+    others.remember(160)
+    others.regroup(X[present])
+    assert torch.equal(groups.centres, others.centres)
+    assert torch.equal(groups.label[:, present], others.label)
+    # nor does it count for the weight of a group
+    assert torch.equal(groups.weight(groups.label[:, present]), others.weight(others.label))
+
+
 def test_a_hierarchy_groups_within_groups():
     groups = HierarchicalGroups(features=6, width=3, num_top=2, num_within=3)
     groups.remember(200)

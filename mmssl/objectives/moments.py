@@ -1,0 +1,91 @@
+"""The right moment: of a clip's own sound at several times, only the true one belongs to its picture."""
+
+from math import gcd, prod
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mmssl.batch import Batch
+from mmssl.errors import ConfigError
+from mmssl.losses.views import Views
+from mmssl.modalities.grids import AXES, Cut
+from mmssl.objectives.joint_embedding import Branch, Embedder, Extra
+from mmssl.objectives.predictive import pooled
+from mmssl.random import Draw
+from mmssl.tokens import Tokens, without
+
+WINDOW = 3, 4  # of a clip, at most: three quarters are looked at
+
+
+class SameClip(Extra):
+    """-log of the share of the true sound among itself and `num_moments` others of its own clip, by the picture:
+    exp(cosine / temperature) over their sum. The mean over samples, `weight` times; exactly 0 for a sample that lacks
+    one of the two.
+
+    The hard negatives of Korbar et al. 2018 (arXiv:1807.00230, section 3.1): a window of the picture, the same window
+    of the sound, and windows of it that begin a frame later or earlier at least. They let them in by a curriculum, in a
+    margin loss. Where a window begins is drawn, and where on the whole clip's grid its tokens stand, the same for all
+    of a sample: neither a seam, nor the time on a clip's clock tells which sound is the true one.
+    """
+
+    def __init__(self, cuts: dict[str, Cut], *, temperature: float, weight: float, num_moments: int) -> None:
+        super().__init__()
+        self.cuts, self.temperature, self.weight, self.num_moments = cuts, temperature, weight, num_moments
+        self.x, self.y = cuts
+        self.parts = gcd(*(cut.grid[0] for cut in cuts.values()))
+        if self.parts < 2:
+            times = " and ".join(f"{cut.grid[0]} of {name}" for name, cut in cuts.items())
+            raise ConfigError(
+                f"method.same_clip_weight: a clip has {times} patches in time, which begin together at 0 only; "
+                "expected numbers with a common divisor, or 0"
+            )
+        self.looked_at = self.parts * WINDOW[0] // WINDOW[1]  # of the parts; less than all
+
+    def forward(self, embedder: Embedder, views: Views, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        starts = self.starts(batch.draw)
+        place = batch.draw.integers("moment_place", self.parts - self.looked_at + 1)
+        # of the picture one window, of the sound the same and, as negatives, others
+        picture = self.embedded(embedder, self.x, batch, starts[:, :1], place)
+        sounds = self.embedded(embedder, self.y, batch, starts, place)
+        similarity = (normalize(picture, dim=-1) * normalize(sounds, dim=-1)).sum(-1) / self.temperature
+        both = batch.present(self.x) & batch.present(self.y)
+        per_sample = torch.where(both, -similarity.log_softmax(0)[0], 0.0)
+        return {f"{self.x}_to_{self.y}.moment": self.weight * per_sample.mean()}
+
+    def starts(self, draw: Draw) -> Int[Tensor, "B K"]:
+        """The frames at which windows begin: the true one, then others."""
+        choices = self.cuts[self.x].size[0] * (self.parts - self.looked_at) // self.parts + 1
+        true = draw.integers("moment", choices)[:, None]
+        others = true + 1 + draw.integers("other_moments", choices - 1, self.num_moments)
+        return torch.cat([true, others % choices], 1)
+
+    def embedded(
+        self, embedder: Embedder, name: str, batch: Batch, starts: Int[Tensor, "B K"], place: Int[Tensor, " B"]
+    ) -> Float[Tensor, "K B P"]:
+        """The projected windows of a modality; those of all starts in one pass."""
+        branch, cut = embedder.by_name[name], self.cuts[name]
+        length = cut.size[0] * self.looked_at // self.parts
+        begins = (starts * (cut.size[0] / self.cuts[self.x].size[0])).round().long()
+        windows = torch.cat([window(batch.views[name][0], begin, length, AXES[name][0]) for begin in begins.T])
+        count = starts.shape[1]
+        tokens = placed(branch, windows, batch.present(name).repeat(count), place.repeat(count), cut, self.parts)
+        feature = pooled({name: embedder.encoder({name: tokens})[name]})
+        return branch.projector(feature).float().unflatten(0, (count, -1))
+
+
+def window(view: Float[Tensor, "B *T"], start: Int[Tensor, " B"], length: int, axis: int) -> Float[Tensor, "B *W"]:
+    """So much of a view along an axis, each sample's from a start of its own."""
+    index = start[:, None] + torch.arange(length, device=view.device)
+    return view.take_along_dim(index.reshape(len(view), *[1] * (axis - 1), length, *[1] * (view.ndim - axis - 1)), axis)
+
+
+def placed(
+    branch: Branch, view: Tensor, present: Bool[Tensor, " B"], place: Int[Tensor, " B"], cut: Cut, parts: int
+) -> Tokens:
+    """The tokens of a window as if they stood so many parts behind the begin of a whole clip."""
+    tokens = without(branch.tokenize([view]), present)
+    cells = prod(cut.grid) // parts
+    position = tokens.place.position + place[:, None] * cells
+    return tokens._replace(place=tokens.place._replace(position=position, grid=cut.grid))

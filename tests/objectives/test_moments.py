@@ -1,0 +1,156 @@
+"""Claims about the right moment: moved sounds cost by their likeness, absent ones nothing, weight 0 changes nothing."""
+
+import math
+
+import pytest
+import torch
+from tiny import tiny_batch, tiny_objective
+from torch import Tensor, nn
+
+from mmssl.batch import Batch
+from mmssl.errors import ConfigError
+from mmssl.losses.views import Views
+from mmssl.modalities.grids import Cut
+from mmssl.objectives import Branch, JointEmbedding, SameClip
+from mmssl.objectives.joint_embedding import Embedder
+from mmssl.random import Draw
+from mmssl.tokens import Tokens
+
+METHOD = "audio_visual_contrastive"
+HAS_SOUND = [True, False, True, True]
+KEY = "video_to_audio.moment"
+COUNT = 40
+# four frames of one pixel and four columns of the spectrogram, each a patch: three of them are looked at
+CUTS = {"video": Cut("video", (4, 1, 1), (1, 1, 1), 2), "audio": Cut("audio", (4, 2), (1, 2), 1)}
+LIKE, UNLIKE = -2 * math.log(math.exp(2) / (math.exp(2) + 1)), -2 * math.log(1 / (math.exp(2) + 1))
+
+
+class Noting(nn.Module):
+    """An encoder that leaves its tokens as they are, and notes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: dict[str, Tokens] = {}
+
+    def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
+        self.noted |= seen
+        return seen
+
+
+def ends(first: tuple[float, float], last: tuple[float, float]) -> Tensor:
+    """Four moments of which the first and the last say something, of all samples: (B, 4, 2)."""
+    return torch.tensor([first, (0, 0), (0, 0), last], dtype=torch.float).expand(COUNT, 4, 2)
+
+
+def draws() -> Draw:
+    """Those of the samples."""
+    return Draw(3, torch.zeros(COUNT, dtype=torch.long), torch.arange(COUNT))
+
+
+def costs(video: Tensor, audio: Tensor, present: bool = True, count: int = 1) -> tuple[float, Noting]:
+    """What the clips cost at temperature 0.5 and weight 2, and what the encoder saw."""
+    encoder = Noting()
+    branches = {name: Branch(name=name, tokenize=cut.tokenize, projector=nn.Identity()) for name, cut in CUTS.items()}
+    views = {"video": [video[..., None, None]], "audio": [audio], "audio.present": [torch.full((COUNT,), present)]}
+    part = SameClip(CUTS, temperature=0.5, weight=2.0, num_moments=count)
+    nothing = Views(torch.zeros(2, COUNT, 2), torch.ones(2, COUNT, dtype=torch.bool), (0, 1))
+    return float(part(Embedder(encoder, branches), nothing, Batch(views, draws()))[KEY]), encoder
+
+
+def begins() -> Tensor:
+    """At which frame the window of each sample's picture begins."""
+    return SameClip(CUTS, temperature=0.5, weight=2.0, num_moments=1).starts(draws())[:, 0]
+
+
+def test_the_cost_worked_by_hand():
+    # a window that begins at 0 shows the first moment, one that begins at 1 the last: cosine 1 with the true sound
+    # and 0 with the other, over a temperature of 1/2
+    told = ends((1, 0), (0, 1))
+    assert costs(told, 3 * told)[0] == pytest.approx(LIKE, rel=1e-5)
+    # a picture that is always the first one: right where the window begins at 0, wrong where it begins at 1
+    share = float(begins().double().mean())
+    assert 0.2 < share < 0.8
+    found, _ = costs(ends((1, 0), (1, 0)), told)
+    assert found == pytest.approx((1 - share) * LIKE + share * UNLIKE, rel=1e-5)
+
+
+def test_a_sound_that_is_always_alike_costs_as_chance():
+    assert costs(ends((1, 0), (0, 1)), ends((1, 1), (1, 1)))[0] == pytest.approx(2 * math.log(2), rel=1e-5)
+
+
+def test_the_picture_is_compared_with_as_many_other_moments_as_asked():
+    told = ends((1, 0), (0, 1))
+    expected = -2 * math.log(math.exp(2) / (math.exp(2) + 3))  # there is one other begin, which comes three times
+    assert costs(told, told, count=3)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_clip_without_sound_costs_nothing():
+    told = ends((1, 0), (0, 1))
+    assert costs(told, told, present=False)[0] == 0.0
+    assert costs(told, told)[0] > 0.2  # the control
+
+
+def test_windows_of_all_begins_stand_at_the_same_drawn_place():
+    clock = torch.arange(4.0)[:, None].expand(4, 2).expand(COUNT, 4, 2)
+    _, encoder = costs(clock, clock)
+    picture, sound = encoder.noted["video"], encoder.noted["audio"]
+    first = picture.place.position[:, 0]
+    assert set(first.tolist()) == {0, 1}
+    expected = first[:, None] + torch.arange(3)
+    assert torch.equal(picture.place.position, expected)
+    assert torch.equal(sound.place.position, expected.repeat(2, 1))  # the true ones, then the others
+    assert picture.place.grid == (4, 1, 1)
+    # what is shown there does not depend on where it stands
+    begin = begins()
+    assert set(zip(first.tolist(), begin.tolist(), strict=True)) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert torch.equal(picture.value[:, 0, 0], begin.float())
+    assert torch.equal(sound.value[:COUNT, 0, 0], begin.float())
+    assert torch.equal(sound.value[COUNT:, 0, 0], 1.0 - begin)
+
+
+@pytest.mark.parametrize("frames, columns", [(8, 64), (6, 50), (16, 16)])
+def test_others_begin_at_another_frame_and_lie_within_the_clip(frames, columns):
+    cuts = {"video": Cut("video", (frames, 1, 1), (1, 1, 1), 2), "audio": Cut("audio", (columns, 2), (1, 2), 1)}
+    part = SameClip(cuts, temperature=1.0, weight=1.0, num_moments=4)
+    starts = part.starts(draws())
+    assert (starts[:, 1:] != starts[:, :1]).all()
+    assert int(starts.min()) == 0
+    assert int(starts.max()) + frames * part.looked_at // part.parts == frames
+
+
+def test_patches_that_begin_together_at_0_only_are_refused():
+    cuts = {"video": Cut("video", (4, 1, 1), (1, 1, 1), 2), "audio": Cut("audio", (9, 2), (1, 2), 1)}
+    with pytest.raises(ConfigError, match="4 of video and 9 of audio patches in time"):
+        SameClip(cuts, temperature=1.0, weight=1.0, num_moments=1)
+
+
+def made(**options) -> JointEmbedding:
+    """A tiny objective."""
+    found = tiny_objective(METHOD, **options)
+    assert isinstance(found, JointEmbedding)
+    return found
+
+
+@pytest.mark.parametrize("options", [{"same_clip_weight": 0.0}, {"num_moments": 0}])
+def test_without_weight_or_number_the_method_is_that_of_other_clips(options):
+    batch, plain = tiny_batch(METHOD), made(**options)
+    assert plain(batch).terms.keys() == {"video_audio"}
+    terms = made()(batch).terms
+    assert terms.keys() == {"video_audio", KEY}
+    assert torch.equal(terms["video_audio"], plain(batch).terms["video_audio"])
+
+
+def test_a_clip_without_sound_gets_no_gradient_whatever_lies_there():
+    found = []
+    for filling in (0.0, 7.0):
+        objective, batch = made(), tiny_batch(METHOD, 4)
+        sound = batch.views["audio"][0].clone()
+        sound[1] = filling
+        sound.requires_grad_()
+        views = {"video": batch.views["video"], "audio": [sound], "audio.present": [torch.tensor(HAS_SOUND)]}
+        terms = objective(batch._replace(views=views)).terms
+        torch.stack([*terms.values()]).sum().backward()
+        assert sound.grad is not None
+        assert sound.grad.flatten(1).any(1).tolist() == HAS_SOUND
+        found.append([*(term.detach() for term in terms.values()), *(one.grad for one in objective.parameters())])
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
