@@ -13,7 +13,6 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.errors import ConfigError
 from mmssl.random import Draw
@@ -188,16 +187,3 @@ def parted(tokens: Tokens, order: Int[Tensor, "B N"], count: int) -> tuple[Token
     hidden, seen = order[:, :count].sort(1).values, order[:, count:].sort(1).values
     place = tokens.place
     return take(tokens, seen), Place(place.position.gather(1, hidden), place.document.gather(1, hidden), place.grid)
-
-
-def one_of_two(share: float) -> Callable[[Batch], dict[str, Bool[Tensor, " B"]]]:
-    """Of a share of the samples either the sound or the picture is shown alone; what they lack is never all."""
-
-    def shown(batch: Batch) -> dict[str, Bool[Tensor, " B"]]:
-        point = batch.draw.uniform("drop_modality", 1)[:, 0]
-        present = {name: batch.present(name) for name in ("video", "audio")}
-        video_only = (point < share / 2) & present["video"]
-        audio_only = (point >= share / 2) & (point < share) & present["audio"]
-        return {"video": torch.logical_not(audio_only), "audio": torch.logical_not(video_only)}
-
-    return shown

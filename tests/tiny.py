@@ -96,6 +96,8 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "xdc": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
     "av_cluster": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
     "audio_visual_jepa": (BOTH, PREDICTOR),
+    "audio_from_video": (BOTH, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
+    "video_from_audio": (BOTH, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
 }
 REMEMBERED = 8  # training samples, as far as memories and clusters know

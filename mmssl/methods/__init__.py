@@ -1,5 +1,6 @@
 """The field's table of contents: each method assembles an objective from parts; its defaults are the paper's."""
 
+from mmssl.methods.across import audio_from_video, audio_visual_jepa, video_from_audio
 from mmssl.methods.adversarial import frame_prediction_gan, gan
 from mmssl.methods.asymmetry import byol, dino, simsiam
 from mmssl.methods.autoencoders import vae, vqvae
@@ -10,7 +11,7 @@ from mmssl.methods.cross_modal import audio_visual_barlow, audio_visual_contrast
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
-from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
+from mmssl.methods.jepa import data2vec, ijepa, vjepa
 from mmssl.methods.latent import conditional_vae, jepa_with_latent, vjepa_with_latent
 from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, text_denoising, xlm_roberta
 from mmssl.methods.pixels import audio_mae, mae, videomae
@@ -73,5 +74,7 @@ METHODS = {
     "xdc": xdc,
     "av_cluster": av_cluster,
     "audio_visual_jepa": audio_visual_jepa,
+    "audio_from_video": audio_from_video,
+    "video_from_audio": video_from_audio,
     "multimodal": multimodal,
 }

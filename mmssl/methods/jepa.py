@@ -6,8 +6,7 @@ from pydantic import Field
 
 from mmssl.blocks import keep_blocks, multi_block
 from mmssl.corruption import Corruption
-from mmssl.drop import drop_blocks, drop_random, one_of_two
-from mmssl.energy import absolute_error, smooth_l1, squared_error
+from mmssl.energy import absolute_error, squared_error
 from mmssl.losses.criterion import Criterion
 from mmssl.losses.normality import SketchedNormality
 from mmssl.losses.redundancy import VarianceCovariance
@@ -124,29 +123,3 @@ def vjepa(
     )  # fmt: skip
     teacher = Teacher(encoder, momentum)
     return Predictive(streams={"video": stream}, encoder=encoder, target=teacher, num_masks=num_masks)
-
-
-def audio_visual_jepa(
-    encoder: Any, modalities: Any, *, video_hidden_ratio: Ratio = 0.75, audio_hidden_ratio: Ratio = 0.75,
-    block_ratio: Ratio = 0.2, drop_modality: Share = 0.5, predictor_layers: Count = 6, predictor_width: Count = 384,
-    predictor_heads: Count = 6, momentum: Momentum = 0.998,
-) -> Objective:  # fmt: skip
-    """One encoder for sound and picture predicts a teacher's embeddings of each from what is seen of both; of a share
-    `drop_modality` of the samples only one is shown (Shi et al. 2022, arXiv:2201.02184, section 3.3: modality dropout).
-
-    So each sample is a prediction within (sound -> sound), across (sound -> picture) or from both.
-    """
-    corrupt = {
-        "video": drop_blocks(video_hidden_ratio, block_ratio),
-        "audio": drop_random(audio_hidden_ratio),
-    }
-    streams = {
-        name: embedding_stream(
-            only(encoder, name), name, corrupt[name], smooth_l1,
-            layers=predictor_layers, width=predictor_width, heads=predictor_heads,
-        )
-        for name in corrupt
-    }  # fmt: skip
-    return Predictive(
-        streams=streams, encoder=encoder, target=Teacher(encoder, momentum), shown=one_of_two(drop_modality)
-    )

@@ -15,6 +15,7 @@ from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.target import Teacher
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.objectives import LatentStream, Objective, Predictive
+from mmssl.objectives.predictive import Energy
 from mmssl.sections import CountOrZero, NonNegative
 from mmssl.tokens import in_place
 
@@ -23,12 +24,12 @@ Limit = Literal["noise", "dimension", "sparsity", "codes"]
 
 def latent_stream(
     encoder: TransformerEncoder, name: str, corrupt: Corruption, answer_width: int, latent: Latent,
-    sizes: dict[str, Any], inference_steps: int = 0,
+    sizes: dict[str, Any], inference_steps: int = 0, energy: Energy = squared_error,
 ) -> LatentStream:  # fmt: skip
     """What is hidden of one modality, predicted from what is seen and z."""
     predictor = TransformerPredictor(encoder.width, answer_width, encoder.cuts, latent_width=latent.width, **sizes)
     return LatentStream(
-        tokenize=encoder.cuts[name].tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error,
+        tokenize=encoder.cuts[name].tokenize, corrupt=corrupt, predictor=predictor, energy=energy,
         pairing=in_place, latent=latent, inference_steps=inference_steps,
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.models.target import Data, Teacher
 from mmssl.objectives.base import Noise, Objective, Output
+from mmssl.objectives.pairs import Show, everything
 from mmssl.objectives.regularizer import Regularizer
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, in_turn, mean_token, without
@@ -21,7 +22,6 @@ Tokenize = Callable[[list[Tensor]], Tokens]
 Pairing = Callable[[Tokens, Place], tuple[Tensor, Tensor]]  # `in_turn` | `in_place`
 Base = Callable[[Tokens, Place], Tensor | float]  # (seen, hidden) -> (B, M, D)
 Fill = Callable[[Tokens, Place], Tokens]  # (seen, hidden) -> what the encoder reads
-Drop = Callable[[Batch], dict[str, Bool[Tensor, " B"]]]  # which samples' modality the encoder is shown at all
 
 
 def nothing(seen: Tokens, hidden: Place) -> float:
@@ -100,7 +100,8 @@ class Predictive(Objective):
     """F(x, y) = mean over hidden places of energy(predictor(encoder(x), place), target(y) at the place).
 
     A step hides something of each sample `num_masks` times, and computes the target once (Baevski et al. 2022,
-    arXiv:2212.07525, section 3); energies are of one mask.
+    arXiv:2212.07525, section 3); energies are of one mask. What is `given` is seen as it is, nothing of it is
+    predicted.
     """
 
     hides = True
@@ -113,7 +114,8 @@ class Predictive(Objective):
         encoder: nn.Module,
         target: Data | Teacher | None = None,
         regularizers: Sequence[Regularizer] = (),
-        shown: Drop = lambda batch: {},
+        given: dict[str, Tokenize] | None = None,
+        show: Show = everything,
         num_masks: int = 1,
     ) -> None:
         super().__init__()
@@ -123,23 +125,29 @@ class Predictive(Objective):
         self.target = Data() if target is None else target
         self.regularizers = nn.ModuleList(regularizers)
         self.all_regularizers = regularizers  # the same, with their type
-        self.shown = shown
+        self.show, self.given = show, given or {}
         self.answered = tuple(streams)
         self.has_latent = any(stream.has_latent for stream in streams.values())
 
     def forward(self, batch: Batch) -> Output:
         tokens, masks = self.tokens(batch), batch.times(self.num_masks)
         seen, hidden = self.parted({name: part.times(self.num_masks) for name, part in tokens.items()}, masks.draw)
-        # what is seen is encoded once, then each modality predicts what is hidden of it; all masks share the targets
-        sx = self.encoded(self.dropped(seen, masks), hidden)
-        sy = self.target(tokens)
+        # what is shown of it is encoded once, then each modality predicts what is hidden; all masks share the targets
+        shown = self.show(masks)
+        kept = {name: without(seen[name], there) for name, there in shown.kept.items()}
+        sx = self.encoded({**seen, **kept}, hidden)
+        sy = self.target({name: tokens[name] for name in self.by_name})
         terms, energies = {}, []
         for name, stream in self.by_name.items():
             answer = sy[name].times(self.num_masks)
             parts, energy = stream.terms(sx, seen[name], answer, hidden[name], masks.draw)
-            # every sample weighs the same, so the mean over a global batch does not depend on how it is split
-            terms |= {name + suffix: part.mean() for suffix, part in parts.items()}
-            energies.append(energy.detach())
+            weights = shown.terms.get(name, {name: torch.ones_like(energy)})
+            # means over samples, so that what is said of a global batch does not depend on how it is split
+            terms |= {
+                term + suffix: (weight * part).mean()
+                for term, weight in weights.items() for suffix, part in parts.items()
+            }  # fmt: skip
+            energies += [torch.where(weight > 0, energy.detach(), 0.0) for weight in weights.values()]
         for regularizer in self.all_regularizers:
             terms |= regularizer(sx, sy, batch)
         return Output(terms, self.over_masks(torch.stack(energies).sum(0)), self.over_masks(pooled(sx).detach()))
@@ -149,15 +157,11 @@ class Predictive(Objective):
         return value if self.num_masks == 1 else reduce(value, "(m b) ... -> b ...", "mean", m=self.num_masks)
 
     def encoded(self, seen: dict[str, Tokens], hidden: dict[str, Place]) -> dict[str, Tokens]:
-        """Embeddings of what is seen; `hidden` may be of other modalities."""
-        return self.encoder({
+        """Embeddings of what is seen; `hidden` may be of other modalities, and of some nothing may be seen."""
+        filled = {
             name: self.by_name[name].fill(part, hidden[name]) if name in hidden else part for name, part in seen.items()
-        })  # fmt: skip
-
-    def dropped(self, seen: dict[str, Tokens], batch: Batch) -> dict[str, Tokens]:
-        """What is seen, without the modalities that `shown` takes away from some samples."""
-        shown = self.shown(batch)
-        return {name: without(part, shown[name]) if name in shown else part for name, part in seen.items()}
+        }
+        return self.encoder({name: part for name, part in filled.items() if part.value.shape[1]})
 
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
@@ -166,27 +170,30 @@ class Predictive(Objective):
 
     def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
         _, seen, hidden = self.corrupted(batch)
-        sx, sy = self.encoded(seen, hidden), self.target(self.tokens(answers))
+        sx, sy = self.encoded(seen, hidden), self.target(self.tokens(answers, *hidden))
         return torch.stack([
             self.by_name[name].matched(sx, seen[name], sy[name], place) for name, place in hidden.items()
         ]).sum(0)  # fmt: skip
 
     def compares(self, x: str, y: str) -> bool:
-        return x != y and {x, y} <= self.by_name.keys()
+        known = {*self.by_name, *self.given}
+        return x != y and {x, y} <= known and not {x, y} <= self.given.keys()
 
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
+        if y in self.given:  # a pair has the energy of the way in which it is predicted
+            return self.energies_between(y, x, batch if answers is None else answers, batch).T
         asked = self.tokens(batch if answers is None else answers, y)
-        whole = asked[y].place
-        given = self.tokens(batch, x)
-        return self.compared(self.encoder(given), {y: given[x]}, asked, {y: place_of(whole, 0, len(batch.draw.index))})
+        whole, given = asked[y].place, self.tokens(batch, x)
+        place = place_of(whole._replace(document=torch.zeros_like(whole.document)), 0, len(batch.draw.index))
+        return self.compared(self.encoder(given), {y: given[x]}, asked, {y: place})
 
     def compared(
         self, sx: dict[str, Tokens], seen: dict[str, Tokens], answers: dict[str, Tokens], hidden: dict[str, Place]
     ) -> Float[Tensor, "A B"]:
         """The energies of all pairs, summed over the modalities of which something is hidden."""
-        sy = self.target(answers)
+        sy = self.target({name: answers[name] for name in hidden})
         pairs = [self.by_name[name].pairs(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         return torch.stack(pairs).sum(0)
 
@@ -204,7 +211,7 @@ class Predictive(Objective):
     def bits(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, " B"] | None:
-        sx, sy = self.encoded(seen, hidden), self.target(answers)
+        sx, sy = self.encoded(seen, hidden), self.target({name: answers[name] for name in hidden})
         parts = [self.by_name[name].bits(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         known = [part for part in parts if part is not None]
         return torch.stack(known).sum(0) if known else None
@@ -212,26 +219,27 @@ class Predictive(Objective):
     def latents_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Tensor | None:
-        sx, sy = self.encoded(seen, hidden), self.target(answers)
+        sx, sy = self.encoded(seen, hidden), self.target({name: answers[name] for name in hidden})
         parts = [self.by_name[name].latents_of(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         known = [part for part in parts if part is not None]
         return torch.cat(known, 1) if known else None
 
     def tokens(self, batch: Batch, *names: str) -> dict[str, Tokens]:
         """All tokens of some modalities, by default of all; what a sample lacks is padding."""
+        tokenize = {**{name: stream.tokenize for name, stream in self.by_name.items()}, **self.given}
         return {
-            name: without(self.by_name[name].tokenize(batch.views[name]), batch.present(name))
-            for name in names or self.by_name
-        }
+            name: without(tokenize[name](batch.views[name]), batch.present(name)) for name in names or tokenize
+        }  # fmt: skip
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
         tokens = self.tokens(batch)
         return tokens, *self.parted(tokens, batch.draw)
 
     def parted(self, tokens: dict[str, Tokens], draw: Draw) -> tuple[dict[str, Tokens], dict[str, Place]]:
-        """What is seen and what is hidden of each modality."""
+        """What is seen of each modality, and what is hidden of those that are predicted."""
         pairs = {name: stream.corrupt(tokens[name], draw) for name, stream in self.by_name.items()}
-        return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
+        seen = {name: tokens[name] for name in self.given} | {name: pair[0] for name, pair in pairs.items()}
+        return seen, {name: pair[1] for name, pair in pairs.items()}
 
     def after_step(self, progress: float) -> None:
         self.target.follow(self.encoder, progress)

@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from mmssl.batch import Batch
-from mmssl.methods.jepa import one_of_two
 from mmssl.models.target import normalised
 from mmssl.objectives import LatentStream, Predictive
-from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, in_place, in_turn, take
 
 LATENT = "frame_prediction_latent"
@@ -247,41 +245,3 @@ def test_a_sample_that_lacks_the_modality_costs_nothing_and_gets_no_gradient(met
             torch.testing.assert_close(term, alone[key] * 3 / 4, rtol=1e-4, atol=1e-6)
         found.append([weight.grad for weight in objective.parameters() if weight.requires_grad])
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
-
-
-def asked(count: int, has_sound: bool = True) -> Batch:
-    """Samples without content."""
-    present = {} if has_sound else {"audio.present": [torch.zeros(count, dtype=torch.bool)]}
-    return Batch(present, Draw(0, torch.zeros(count, dtype=torch.long), torch.arange(count)))
-
-
-def test_modality_dropout_shows_at_least_one_of_two():
-    shown = one_of_two(0.5)(asked(4000))
-    assert (shown["video"] | shown["audio"]).all()
-    for name in ("video", "audio"):
-        alone = float((~shown[name]).float().mean())
-        assert abs(alone - 0.25) < 4 * (0.25 * 0.75 / 4000) ** 0.5
-    never = one_of_two(0.0)(asked(100))
-    assert all(part.all() for part in never.values())
-    always = one_of_two(1.0)(asked(100))
-    assert torch.equal(always["video"], ~always["audio"])
-
-
-def test_a_clip_without_sound_never_loses_its_picture_and_the_other_way_round():
-    for batch in (asked(200, has_sound=False), asked(200)):
-        shown = one_of_two(1.0)(batch)
-        seen = {name: part & batch.present(name) for name, part in shown.items()}
-        assert (seen["video"] | seen["audio"]).all()
-
-
-@torch.no_grad()
-def test_what_modality_dropout_takes_away_is_still_predicted():
-    objective, batch = made("audio_visual_jepa", drop_modality=1.0), tiny_batch("audio_visual_jepa", COUNT)
-    shown = objective.shown(batch)
-    _, seen, _ = objective.corrupted(batch)
-    dropped = objective.dropped(seen, batch)
-    for name, whole in dropped.items():
-        assert torch.equal(whole.place.valid.any(1), shown[name])
-        assert seen[name].place.valid.all()
-    assert (objective(batch).energy > 0).all()
-    assert set(objective(batch).terms) == {"video", "audio"}
