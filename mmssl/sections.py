@@ -74,6 +74,7 @@ class DataConfig(Section):
     documents: CountOrZero = 0  # documents, or pictures and videos of tables and archives; 0 = all, but of a stream
     samples: Count = 20000  # samples of a built-in world
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
+    captions: Literal["beside", "label"] = "beside"  # of x.jpg: the text of x.txt, or the name of its class ("label")
     caption_tokens: Annotated[int, Field(ge=4, lt=2**31)] = 16  # of a caption, first and last included; more are cut
     workers: CountOrZero = 0  # processes that decode
     cache: Text = "cache"  # folder of tokenised rows and of pictures, relative to the run folder

@@ -101,7 +101,10 @@ class Tables:
 
     def files(self, source: str) -> list[MediaFile]:
         """The files of a source, and the pictures and videos of its archives and tables."""
-        return all_files(source, self.modalities, self.config.data, self.cache)
+        files = all_files(source, self.modalities, self.config.data, self.cache)
+        if "text" not in self.modalities or self.config.data.captions == "beside":
+            return files
+        return [file._replace(caption=file.label.replace("_", " ")) for file in files]
 
     def whole(self, source: str) -> Path:
         """All of a source that is there to evaluate on."""

@@ -154,3 +154,18 @@ def test_inputs_hand_captions_on(tmp_path, source):
     config = config_of(tmp_path, f"data.source={source}")
     data, _ = prepared(config, "text", "image")
     assert {*Inputs(config, ("text", "image"), data.vocabulary).modalities} == {"text", "image"}
+
+
+def test_the_name_of_a_class_may_be_the_caption(tmp_path):
+    for number in range(6):
+        picture(tmp_path / "classes" / ("grey_wolf", "zebra")[number % 2] / f"{number}.png", number)
+    picture(tmp_path / "classes" / "stray.png", 7)  # of no class
+    data, reports = prepared(
+        config_of(tmp_path, f"data.source={tmp_path / 'classes'}", "data.captions=label"), "text", "image"
+    )
+    assert not reports
+    assert data.vocabulary is not None
+    found = everything(data)
+    words = [data.vocabulary.tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in found["text"]]
+    assert sorted(words) == ["", *["grey wolf"] * 3, *["zebra"] * 3]
+    assert int(found["text.present"].sum()) == 6
