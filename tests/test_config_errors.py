@@ -63,7 +63,8 @@ def levels(config: Config) -> dict[str, list[str]]:
 
 def test_every_key_misspelt_by_one_character_is_refused_with_the_key_that_was_meant(load, said):
     known = levels(load(NEEDED))
-    sections = {"data", "image", "audio", "video", "views", "tokenizer", "method", "encoder", "train", "evaluate"}
+    media = {"image", "audio", "video", "views", "sounds"}
+    sections = media | {"data", "tokenizer", "method", "encoder", "train", "evaluate"}
     assert set(known) == {"", *sections}
     tried, without_advice = 0, []
     for section, keys in known.items():

@@ -15,8 +15,8 @@ MOST = 11
 # arithmetic of pixels, spectrograms and attention
 LEAVES = {
     "batch.py", "tokens.py", "random.py", "sections.py", "modalities/decoding.py", "modalities/world_samples.py",
-    "modalities/media_cache.py", "modalities/shards.py", "augment.py", "crop.py", "colour.py", "spectrogram.py",
-    "attention.py",
+    "modalities/media_cache.py", "modalities/shards.py", "augment.py", "augment_sounds.py", "crop.py", "colour.py",
+    "spectrogram.py", "attention.py",
 }  # fmt: skip
 README = (PACKAGE.parent / "README.md").read_text()
 AUDIO_VISUAL_JEPA = (

@@ -37,7 +37,7 @@ class Window(NamedTuple):
 def probe_audio(media: Media) -> float:
     """The length in seconds; BadSample where the file cannot be read or holds no sample."""
     if is_libsndfiles(media):
-        with damage(), soundfile.SoundFile(str(media)) as file:
+        with damage(), sound_file(media) as file:
             check(file.samplerate, file.channels, file.frames)
             return file.frames / file.samplerate
     with opened(media) as file:
@@ -52,6 +52,17 @@ def probe_audio(media: Media) -> float:
 def is_libsndfiles(media: Media) -> bool:
     """Whether it is a file that libsndfile reads; sound tracks in archives and tables are FFmpeg's."""
     return isinstance(media, Path) and media.suffix.lower() in LIBSNDFILE
+
+
+def sound_file(media: Media) -> soundfile.SoundFile:
+    """A file that libsndfile reads, open; BadSample with its reason where it cannot."""
+    try:
+        return soundfile.SoundFile(str(media))
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        if isinstance(media, Path) and media.is_file() and reason.startswith("File does not exist"):
+            reason = "no MPEG frame in the first 64 KiB"  # what mpg123 gave up to look for
+        raise BadSample(reason) from error
 
 
 def decode_audio(
@@ -98,7 +109,7 @@ def read_libsndfile(
     media: Media, rate_hz: int, start_seconds: float, seconds: float, channels: int
 ) -> tuple[Window, Float[np.ndarray, "C M"]]:
     """The window and its samples at the native rate, with their margins."""
-    with damage(), soundfile.SoundFile(str(media)) as file:
+    with damage(), sound_file(media) as file:
         check(file.samplerate, file.channels, file.frames)
         window = window_of(file.samplerate, rate_hz, start_seconds, seconds)
         if not -window.count < window.first < file.frames:

@@ -30,7 +30,7 @@ def test_the_length_of_a_sound_is_known(tmp_path, suffix):
     assert probe_audio(written(tmp_path / f"a{suffix}", 1.5)) == pytest.approx(1.5, abs=0.06)
 
 
-@pytest.mark.parametrize("native_hz", [8000, 11025, 16000, 22050, 44100, 44101, 48000, 96000])
+@pytest.mark.parametrize("native_hz", [8000, 11025, 16000, 22050, 44100, 44101, 48000, 96000, 192000])
 @pytest.mark.parametrize("channels", [1, 2, 6])
 def test_a_tone_keeps_its_frequency_phase_and_loudness_at_any_rate(tmp_path, native_hz, channels):
     path = sound(tmp_path / "a.wav", 2.0, 440.0, native_hz, channels)
@@ -56,6 +56,43 @@ def test_channels_are_averaged(tmp_path):
     one = tone(1.0, 440, 16000)
     soundfile.write(tmp_path / "a.wav", np.stack([one, np.zeros_like(one)], axis=1), 16000, subtype="FLOAT")
     np.testing.assert_allclose(decode_audio(tmp_path / "a.wav", 16000, 0.0, 1.0), one / 2, atol=1e-6)
+
+
+def stereo(path, *hertz: float, native_hz: int = 48000):
+    """A tone in each channel; what is no libsndfile's by its suffix is a wav all the same, and read by FFmpeg."""
+    values = np.stack([tone(2.0, hz, native_hz) for hz in hertz], axis=1)
+    soundfile.write(path, values, native_hz, subtype="FLOAT", format="WAV")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".mp4"])
+@pytest.mark.parametrize("native_hz", [16000, 44100])
+def test_two_channels_are_kept_and_are_each_what_it_is_alone(tmp_path, suffix, native_hz):
+    left, right = (stereo(tmp_path / f"{hz}{suffix}", hz, native_hz=native_hz) for hz in (440.0, 1000.0))
+    path = stereo(tmp_path / f"a{suffix}", 440.0, 1000.0, native_hz=native_hz)
+    both = decode_audio(path, 16000, 0.3, 1.0, 2)
+    assert both.shape == (2, 16000)
+    assert both.dtype == np.float32
+    for row, alone in zip(both, (left, right), strict=True):
+        np.testing.assert_array_equal(row, decode_audio(alone, 16000, 0.3, 1.0))
+    np.testing.assert_allclose(both.mean(0), decode_audio(path, 16000, 0.3, 1.0), atol=1e-5)
+    # behind the end are zeros in both
+    assert not decode_audio(path, 16000, 1.5, 1.0, 2)[:, 8100:].any()
+
+
+def test_a_mono_sound_is_twice_the_same(tmp_path):
+    path = sound(tmp_path / "a.wav", 1.0)
+    mono = decode_audio(path, 16000, 0.0, 1.0)
+    np.testing.assert_array_equal(decode_audio(path, 16000, 0.0, 1.0, 2), np.stack([mono, mono]))
+
+
+def test_what_lies_behind_the_first_two_channels_is_heard_in_both(tmp_path):
+    values = np.zeros((16000, 6), np.float32)
+    values[:] = [0.4, -0.2, 0.1, 0.0, 0.3, 0.05]
+    soundfile.write(tmp_path / "a.wav", values, 16000, subtype="FLOAT")
+    left, right = decode_audio(tmp_path / "a.wav", 16000, 0.0, 1.0, 2)
+    np.testing.assert_allclose(left, (0.4 + 0.45) / 5, rtol=1e-6)
+    np.testing.assert_allclose(right, (-0.2 + 0.45) / 5, rtol=1e-6)
 
 
 def test_a_window_is_cut_to_the_sample(tmp_path):
