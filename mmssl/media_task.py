@@ -36,6 +36,7 @@ from mmssl.pretraining import pretrain, trained
 from mmssl.random import Draw
 from mmssl.recording import check_inside, ranges_of, recording
 from mmssl.report import write_report
+from mmssl.report.across import Candidates, draw_nearest
 from mmssl.report.completions import draw_completions
 from mmssl.report.embeddings import draw_map, draw_neighbours, embedded
 from mmssl.report.segments import write_filled
@@ -49,6 +50,7 @@ HELDOUT = 64  # samples that are looked at while training
 EXAMPLES = 6  # samples whose completions the report shows
 SAMPLES = 3  # completions of each of them
 FITTED = 256  # samples that a decoder of embeddings is fitted to
+CANDIDATES = 100  # held-out samples among which the nearest of another modality are looked for
 CPU = torch.device("cpu")
 
 NoNegatives: Callable[[Config], Negatives] = lambda config: {}  # noqa: E731
@@ -131,6 +133,8 @@ class MediaTask:
             names = [f"sample-{number + 1}" for number in range(len(batch.draw.index))]
             decode = self.decoder(objective, inputs, config, data)
             draw_completions(completed(objective, batch, samples=SAMPLES, decode=decode), inputs, folder, names)
+            self.draw_nearest(objective, inputs, config, data, batch, names, folder)
+        if batch is not None and "image" in self.modalities:
             views = next(prepared(data.heldout, inputs, config, EXAMPLES, device, objective.views, augmented=True))
             shown = [name for name in VIEWS_OF if name in self.modalities and is_changed(batch, views, name)]
             draw_inputs(objective, batch, views, shown, folder, "views-")
@@ -139,6 +143,21 @@ class MediaTask:
             found = embedded(objective.encoder, reader, inputs, config)
             draw_neighbours(found, folder / "neighbours-image.png")
             draw_map(found, folder / "map-image.png")
+
+    def draw_nearest(
+        self, objective: Objective, inputs: Inputs, config: Config, data: MediaData, given: Batch, names: list[str],
+        folder: Path,
+    ) -> list[Path]:  # fmt: skip
+        """The held-out samples that are nearest to given ones across modalities; nothing where none are compared."""
+        if len(self.modalities) < 2:
+            return []
+        device = next(objective.parameters()).device
+        batch = next(prepared(data.heldout, inputs, config, CANDIDATES, device, at_once=CANDIDATES), None)
+        if batch is None:
+            return []
+        labels = data.heldout.labels()
+        held = Candidates(batch, [labels[number] for number in batch.draw.index.tolist()])
+        return draw_nearest(objective, given, names, held, folder)
 
     def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> dict[str, Readout]:
         """What shows predicted embeddings of each modality, fitted to some samples that the run was trained on; without
@@ -153,7 +172,9 @@ class MediaTask:
         self.finish(objective, inputs, config, data, found.state["samples_seen"], found.state["seconds"])
 
     def predict(self, config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:
-        """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds."""
+        """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds; of a method
+        that compares modalities also the held-out samples of the other ones that are nearest.
+        """
         objective, prepare, data = self.restored(config, found)
         unknown: frozenset[int] = frozenset()
         if self.modalities == ("video",):
@@ -162,9 +183,11 @@ class MediaTask:
             batch = batch_of(inputs, config, self.modalities)
         folder, names = out or Path(config.run) / "predictions", [Path(path).stem for path in inputs]
         decode = self.decoder(objective, prepare, config, data)
-        completions = completed(objective, prepare(batch), samples=samples, decode=decode)
-        filled = {name: one._replace(unknown=unknown) for name, one in completions.items()}
+        given = prepare(batch)
+        completions = completed(objective, given, samples=samples, decode=decode)
+        filled = {name: one._replace(unknown=one.unknown | unknown) for name, one in completions.items()}
         written = draw_completions(filled, prepare, folder, names)
+        written += self.draw_nearest(objective, prepare, config, data, given, names, folder)
         if not written:
             method = config.method.name
             raise ConfigError(f"predict: {method} fills in nothing that one can look at; expected a method like mae")

@@ -2,7 +2,7 @@
 
 usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
        python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
-       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py and video.py collect theirs themselves)
+       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py, video.py and audio_visual.py collect theirs)
        python scripts/tables.py write                                      writes the tables between their marks
 """
 
@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from audio_visual_columns import FEATURES, RETRIEVED
+from audio_visual_columns import SOURCES as PAIRED
 from video_columns import FEW_OF_VIDEO, FRAMES, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
@@ -22,22 +24,9 @@ from mmssl.methods import METHODS
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 KEPT = (
-    "text.",
-    "energy.",
-    "collapse.",
-    "knn.",
-    "probe.",
-    "finetune.",
-    "labelled.",
-    "video.",
-    "audio.",
-    "uncertainty.",
-    "latent.",
-    "retrieval.",
-    "random_init.",
-    "samples_seen",
-    "seconds",
-)
+    "text.", "energy.", "collapse.", "knn.", "probe.", "finetune.", "labelled.", "video.", "audio.", "uncertainty.",
+    "latent.", "retrieval.", "sync.", "absent.", "data.missing.", "random_init.", "samples_seen", "seconds",
+)  # fmt: skip
 WORDS: Columns = (
     ("cross-entropy", "text.cross_entropy", "{:.2f}"),
     ("accuracy", "text.accuracy", "{:.1%}"),
@@ -259,6 +248,10 @@ def tables() -> dict[str, str]:
         found[f"video_{source}"] = uncertain(runs, filled(runs, VIDEO))
         frames = {name: figures for name, figures in runs.items() if "video.psnr" in figures}
         found[f"frames_{source}"] = uncertain(frames, filled(frames, FRAMES))
+    for source in PAIRED:
+        runs = of_source(recorded("audio_visual"), source)
+        found[f"across_{source}"] = uncertain(runs, filled(runs, RETRIEVED))
+        found[f"features_{source}"] = uncertain(runs, filled(runs, FEATURES))
     found["capacity"] = uncertain(recorded("capacity"), UNCERTAINTY)
     return found
 
@@ -280,6 +273,7 @@ PAGES = (
     RESULTS / "collapse.md",
     RESULTS / "uncertainty.md",
     RESULTS / "video.md",
+    RESULTS / "audio_visual.md",
 )
 
 

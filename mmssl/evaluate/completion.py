@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from einops import repeat
+from jaxtyping import Bool
 from torch import Tensor
 
 from mmssl.batch import Batch
@@ -62,7 +63,7 @@ def completed(
     first: int = 0, told: Told | None = None,
 ) -> dict[str, Completed]:  # fmt: skip
     """Hide what the method hides in each modality, or what `hide` does, and fill it in `samples` times; nothing where
-    it cannot.
+    it cannot. What a sample lacks is filled in, too: it is `unknown`.
 
     `told` makes patches that stand for the hidden ones where these may not be looked at, not even for what no model was
     asked for.
@@ -77,6 +78,8 @@ def completed(
     tokens, seen, hidden = part.corrupted(batch)
     if hide is not None:
         seen, hidden = hidden_by(hide, tokens, batch)
+    lacking = {name: torch.logical_not(batch.present(name)) for name in hidden}
+    hidden = {name: asked(place, lacking[name]) for name, place in hidden.items()}
     # without a latent variable there is one answer only
     noises = [noise_of(batch, number) for number in range(first, first + (samples if part.has_latent else 0))] or [None]
     predictions = [part.predict(seen, hidden, noise) for noise in noises]
@@ -96,8 +99,14 @@ def completed(
         if patches:
             whole = filled(cut, tokens[name], seen[name], place, patches)
             limit = whole.samples[-1] if is_decoded else None
-            found[name] = whole._replace(samples=whole.samples[: len(predictions)], limit=limit)
+            unknown = frozenset(lacking[name].nonzero()[:, 0].tolist())
+            found[name] = whole._replace(samples=whole.samples[: len(predictions)], limit=limit, unknown=unknown)
     return found
+
+
+def asked(place: Place, lacking: Bool[Tensor, " B"]) -> Place:
+    """The same places, those of samples that lack the modality no padding: they are asked for all the same."""
+    return place._replace(document=torch.where(lacking[:, None], 0, place.document))
 
 
 def hidden_by(hide: Corruption, tokens: dict[str, Tokens], batch: Batch) -> tuple[dict[str, Tokens], dict[str, Place]]:

@@ -53,6 +53,12 @@ def of_same_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> F
     return energies[is_same.fill_diagonal_(False)]
 
 
+def of_other_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> Float[Tensor, " P"]:
+    """The energies of x and the y of another sample with another label, row by row; -1 is no label."""
+    known = label >= 0
+    return energies[(label[:, None] != label) & known[:, None] & known]
+
+
 def is_first(
     energies: Float[Tensor, "B B"], hard: Sequence[Float[Tensor, " B"]], there: Sequence[Bool[Tensor, " B"]]
 ) -> Float[Tensor, " R"]:

@@ -14,6 +14,7 @@ from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
 from mmssl.evaluate.codes import code_results
+from mmssl.evaluate.across import pair_results, retrieval_results, without_each
 from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
@@ -22,9 +23,9 @@ from mmssl.evaluate.latents import latent_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.negatives import Negatives, elsewhere
 from mmssl.evaluate.probe import linear_probe
-from mmssl.evaluate.retrieval import recalls
 from mmssl.evaluate.text import caption_results
 from mmssl.evaluate.uncertainty import uncertainty_results
+from mmssl.evaluate.worlds import events_of
 from mmssl.inputs import Inputs
 from mmssl.modalities.labelled_media import LabelledMedia
 from mmssl.modalities.media_data import MediaData, Reader
@@ -96,7 +97,9 @@ def compared_at_once(inputs: Inputs) -> int:
 
 
 def labelled_results(encoder: nn.Module, inputs: Inputs, config: Config, labelled: LabelledMedia) -> dict[str, Any]:
-    """kNN and probe on the features of all modalities side by side, and on each alone where there are several."""
+    """kNN and probe on the features of all modalities side by side; where there are several also on each alone, and on
+    all where the test samples lack one (`absent.<modality>.*`).
+    """
     train = features(encoder, labelled.train, inputs, config, len(labelled.train_labels))
     test = features(encoder, labelled.test, inputs, config, len(labelled.test_labels))
     views = {"": (joined(train), joined(test))}
@@ -105,32 +108,18 @@ def labelled_results(encoder: nn.Module, inputs: Inputs, config: Config, labelle
     results: dict[str, Any] = {}
     for name, (x, other) in views.items():
         results[f"{name}knn.accuracy"] = knn_accuracy(x, labelled.train_labels, other, labelled.test_labels)
-        probe = linear_probe(x, labelled.train_labels, other, labelled.test_labels, seed=config.seed)
+        absent = {} if name else without_each(test)
+        probe = linear_probe(x, labelled.train_labels, other, labelled.test_labels, seed=config.seed, others=absent)
         results[f"{name}probe.accuracy"] = probe.accuracy
+        for lost, value in absent.items():
+            found = knn_accuracy(x, labelled.train_labels, value, labelled.test_labels)
+            results |= {f"absent.{lost}.knn.accuracy": found, f"absent.{lost}.probe.accuracy": probe.others[lost]}
     if config.evaluate.finetune:
         both = (trainable_features(part, inputs, config) for part in (labelled.train, labelled.test))
         results["finetune.accuracy"] = tuned_accuracy(
             encoder, next(both), labelled.train_labels, next(both), labelled.test_labels,
             seconds=config.evaluate.finetune_seconds, seed=config.seed,
         )  # fmt: skip
-    return results
-
-
-@torch.no_grad()
-def retrieval_results(part: Objective, batch: Batch, names: list[str]) -> dict[str, float]:
-    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both; of pictures
-    also the other view of the same one.
-    """
-    part.eval()
-    results: dict[str, float] = {}
-    for x, y in product(names, repeat=2):
-        if x == y and len(batch.views[x]) < 2:
-            continue
-        both = (batch.present(x) & batch.present(y)).cpu()
-        if int(both.sum()) > 1 and part.compares(x, y):
-            energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
-            results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies).items()}
-            results["retrieval.candidates"] = float(both.sum())
     return results
 
 
@@ -207,9 +196,11 @@ def model_results(
         found |= latent_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
         found |= code_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
         results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
-    names = list(inputs.modalities)
+    names, events = list(inputs.modalities), events_of(config, heldout.size)
+    kinds = labels if events is None else torch.from_numpy(events)
     for part in objective.each().values():
         if any(part.compares(x, y) for x, y in product(names, repeat=2)):
             for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
-                results |= retrieval_results(part, batch, names)
+                results |= retrieval_results(part, batch, names, kinds)
+        results |= pair_results(part, prepared(heldout, inputs, config, rows, device, part.views), names, labels)
     return results | collapse_of(objective, heldout, inputs, config)

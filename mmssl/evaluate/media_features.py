@@ -12,7 +12,7 @@ from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.distributed import alone
-from mmssl.evaluate.collapse import panel, with_compared
+from mmssl.evaluate.collapse import panel, with_compared, worse
 from mmssl.evaluate.finetune import Embed
 from mmssl.evaluate.heldout import batch_of, heldout_batches
 from mmssl.inputs import Inputs
@@ -116,12 +116,18 @@ def collapse_results(
     """The collapse panel of each modality; without a prefix that of the only one, or of all side by side.
 
     `compared` are the compared vectors of each part of the objective; the verdict without a prefix is the worst of
-    theirs and that of the features.
+    theirs and those of the features, and `collapse.modalities` says which modalities are not healthy ("" where all
+    are).
     """
     is_alone = len(parts) == 1
     results: dict[str, Any] = panel(joined(parts), views.get(next(iter(parts))) if is_alone else None)
     for name, value in parts.items() if not is_alone else ():
         results |= {f"{name}.{key}": found for key, found in panel(value, views.get(name)).items()}
+        results["collapse.verdict"] = worse(results["collapse.verdict"], results[f"{name}.collapse.verdict"])
+    if not is_alone:
+        verdicts = {name: results[f"{name}.collapse.verdict"] for name in parts}
+        said = [f"{name} {verdict}" for name, verdict in verdicts.items() if verdict != "healthy"]
+        results["collapse.modalities"] = ", ".join(said)
     for name, vectors in compared.items():
         results = with_compared(results, vectors, name)
     return results

@@ -124,6 +124,15 @@ def noise(batch: Batch) -> Batch:
     return with_answer(batch, mean + deviation * drawn)
 
 
+def shifted_video(batch: Batch) -> Batch:
+    """The same for its frames."""
+    video = batch.views["video"][0]
+    return batch._replace(views={**batch.views, "video": [video.roll(video.shape[1] // 2, 1)]})
+
+
+MOVED: dict[str, Negative] = {"audio": shifted_sound, "video": shifted_video}  # of the same sample, at another time
+
+
 def answer(batch: Batch) -> Float[Tensor, "B C H W"]:
     """The picture that is y: the second view, or the only one."""
     return batch.views["image"][:2][-1]

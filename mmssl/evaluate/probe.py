@@ -22,6 +22,7 @@ class Probe(NamedTuple):
     regularization: float  # scikit-learn's C: the inverse strength of the penalty, beside the summed cross-entropy
     validation_accuracy: float
     converged: bool  # False where the final fit stopped at the limit of iterations
+    others: dict[str, float]  # the accuracy on other test parts, by their names
 
 
 def linear_probe(
@@ -30,12 +31,13 @@ def linear_probe(
     test_x: Float[Tensor, "Q D"],
     test_y: Int[Tensor, " Q"],
     seed: int = 0,
+    others: dict[str, Float[Tensor, "Q D"]] | None = None,
 ) -> Probe:
     """The test accuracy of logistic regression on features standardised with the statistics of what it is fitted to.
 
     The penalty is chosen on a fifth of the *training* part (of equals the strongest penalty wins), then all of it
-    is fitted. A class that is in the test part only counts as an error. DataError where the training part is too
-    small to be split.
+    is fitted. A class that is in the test part only counts as an error. `others` are other features of the same test
+    part, for the same classifier. DataError where the training part is too small to be split.
     """
     x = finite("probe: embeddings of the training part", train_x).cpu().double().numpy()
     test = finite("probe: embeddings of the test part", test_x).cpu().double().numpy()
@@ -45,12 +47,17 @@ def linear_probe(
     accuracies = [_classifier(strength, x[fit], y[fit]).score(x[validation], y[validation]) for strength in STRENGTHS]
     best = int(np.argmax(accuracies))
 
-    classifier = _classifier(STRENGTHS[best], x, y)
+    classifier, expected = _classifier(STRENGTHS[best], x, y), test_y.cpu().numpy()
+    more = {
+        name: finite(f"probe: embeddings of the test part {name}", value).cpu().double().numpy()
+        for name, value in (others or {}).items()
+    }
     return Probe(
-        accuracy=float(classifier.score(test, test_y.cpu().numpy())),
+        accuracy=float(classifier.score(test, expected)),
         regularization=STRENGTHS[best],
         validation_accuracy=float(accuracies[best]),
         converged=bool(classifier.steps[-1][1].n_iter_.max() < MAXIMAL_ITERATIONS),
+        others={name: float(classifier.score(value, expected)) for name, value in more.items()},
     )
 
 

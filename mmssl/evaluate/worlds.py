@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from mmssl.config import Config
 from mmssl.corruption import Corruption
@@ -15,6 +15,7 @@ from mmssl.modalities.world_samples import centred
 from mmssl.random import hashed
 from mmssl.savanna import Futures, digits, futures
 from mmssl.savanna.encounters import Completions, completions
+from mmssl.savanna.tables import event_numbers
 
 HALF = drop_right(0.5)  # of a picture, whatever the method hid in training
 FUTURES: dict[str, Callable[..., Futures]] = {"savanna": futures, "digits": digits.futures}
@@ -43,6 +44,13 @@ class Open(NamedTuple):
 def is_of_world(config: Config, world: str) -> bool:
     """Whether the held-out samples are a built-in world's own: a ratio of them, not another source."""
     return config.data.source == world and isinstance(config.data.heldout, float)
+
+
+def events_of(config: Config, count: int) -> Int[np.ndarray, " N"] | None:
+    """The event of each of so many held-out samples: who chases whom, and where; None where the source has none."""
+    if not is_of_world(config, "savanna"):
+        return None
+    return event_numbers(hashed(config.seed, "heldout"), np.arange(count))
 
 
 def futures_of(index: int, config: Config, seen: int) -> Futures | None:

@@ -132,7 +132,7 @@ def video_from_audio(
 
 def other_modality(
     encoder: Any, x: str, y: str, *, latent_width: int, weight: float, free: float, latent_layers: int,
-    inference_steps: int, **sizes: int,
+    inference_steps: int, **sizes: Any,
 ) -> Predictive:  # fmt: skip
     """All of y from all of x, in y's own space; the encoder never reads y, so its embedding of y does not learn."""
     seen, cut = only(encoder, x).cut(x), only(encoder, y).cut(y)

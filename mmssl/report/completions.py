@@ -70,17 +70,24 @@ def draw_picture(one: Completed, row: int, inputs: Inputs, path: Path) -> list[P
 
 
 def draw_sound(one: Completed, row: int, inputs: Inputs, path: Path) -> list[Path]:
-    """A sheet of spectrograms, the sound as it was heard through them, and the prediction as a sound."""
-    hidden, rate = one.is_hidden[row], inputs.config.audio.rate_hz
+    """A sheet of spectrograms, the sound as it was heard through them where it is known, and each prediction as a
+    sound.
+    """
+    hidden, rate, is_known = one.is_hidden[row], inputs.config.audio.rate_hz, row not in one.unknown
+    titles = ["seen", *numbered(len(one.samples), "decoded" if one.is_decoded else "predicted")]
     views = [spectrogram_picture(one.original[row], hidden, zoom=2)]
-    views += [spectrogram_picture(view[row], zoom=2) for view in (one.samples[0], one.original)]
-    titles = ["seen", "decoded" if one.is_decoded else "predicted", "hidden: the truth"]
+    views += [spectrogram_picture(view[row], zoom=2) for view in one.samples]
+    sounds = dict(zip(numbered(len(one.samples)), one.samples, strict=True))
+    if is_known:
+        titles.append("hidden: the truth")
+        views.append(spectrogram_picture(one.original[row], zoom=2))
+        sounds["truth"] = one.original
     note = DECODED.replace("pixels", "sounds") if one.is_decoded else ""
     save_png(sheet([views], titles, note=note), target := path.with_suffix(".png"), note)
     written = [target]
-    for suffix, view in (("predicted", one.samples[0]), ("truth", one.original)):
+    for suffix, view in sounds.items():
         sound = inputs.log_mel.to_waveform(rearrange(view[row : row + 1], "1 ... l f -> (...) l f"))
-        save_wav(sound, target := path.with_name(f"{path.name}-{suffix}.wav"), rate)
+        save_wav(sound, target := path.with_name(f"{path.name}-{suffix.replace(' ', '-')}.wav"), rate)
         written.append(target)
     return written
 

@@ -18,6 +18,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "energy.auroc": "Energy AUROC",
         "energy.gap": "Energy gap, in standard deviations of compatible pairs",
         "energy.ladder.{}": "Energy AUROC, negatives: {}",
+        "energy.{}_to_{}.auroc": "{} → {}, energy AUROC",
+        "energy.{}_to_{}.gap": "{} → {}, energy gap",
+        "energy.{}_to_{}.ladder.{}": "{} → {}, energy AUROC, negatives: {}",
     },
     "Predicted frames": {
         "video.psnr": "PSNR of one prediction, dB",
@@ -63,6 +66,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Retrieval": {
         "retrieval.candidates": "Candidates to choose from",
+        "retrieval.distinct_candidates": "Candidates of other kinds to choose from, mean",
+        "retrieval.{}_to_{}.distinct.r{}": "{} → {}, R@{} among other kinds",
         "retrieval.{}_to_{}.r{}": "{} → {}, R@{}",
     },
     "Synchrony": {"sync.auroc": "Synchrony AUROC", "sync.offset_seconds": "Error of the offset, s"},
@@ -70,6 +75,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "knn.accuracy": "kNN accuracy",
         "probe.accuracy": "Linear probe accuracy",
         "finetune.accuracy": "Fine-tuning accuracy",
+        "absent.{}.knn.accuracy": "kNN accuracy, without {}",
+        "absent.{}.probe.accuracy": "Linear probe accuracy, without {}",
         "labelled.majority_accuracy": "Accuracy of guessing the most frequent class",
         "labelled.classes": "Classes",
         "labelled.train": "Labelled samples for training",
@@ -77,6 +84,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Collapse": {
         "collapse.verdict": "Collapse verdict",
+        "collapse.modalities": "Modalities that are not healthy",
         "collapse.effective_rank": "Effective rank",
         "collapse.reachable_rank": "Effective rank that can be reached",
         "collapse.std": "Standard deviation of embeddings, 1 = isotropic",
@@ -118,7 +126,14 @@ OF_DATA = {
     *("video.energy_score.of_the_truth", "video.diversity.of_the_truth"),
     *("uncertainty.coverage_of_the_truth", "text.floor"),
     *("uncertainty.futures", "uncertainty.modes", "uncertainty.true_bits"),
-    *("retrieval.candidates", "labelled.majority_accuracy", "labelled.classes", "labelled.train", "labelled.test"),
+    *(
+        "retrieval.candidates",
+        "retrieval.distinct_candidates",
+        "labelled.majority_accuracy",
+        "labelled.classes",
+        "labelled.train",
+        "labelled.test",
+    ),
 }
 
 
@@ -152,7 +167,7 @@ class Measure(NamedTuple):
         if self.key in OF_DATA:
             return 0
         last = self.key.format(*self.values) if self.key in PATTERNS else self.key
-        return HIGHER if self.key == "energy.ladder.{}" else BEST.get(last.rpartition(".")[2], 0)
+        return HIGHER if self.key.endswith("ladder.{}") else BEST.get(last.rpartition(".")[2], 0)
 
     @property
     def order(self) -> tuple[int, str, int, list[tuple[bool, int, str]], bool]:

@@ -25,6 +25,7 @@ MAX_TERMS = 24  # that are drawn at all
 MAX_RATIO = 50  # of the largest term to the smallest that one chart can show
 MAX_WORDS = 6  # for each hidden word of an example
 MAX_RUNGS = 16  # kinds of negatives in one chart
+LADDERS = ("energy.ladder.{}", "energy.{}_to_{}.ladder.{}")
 MASK = re.compile(r"\[MASK\]|<mask>")
 COMPARED = {"What they predict": (*MODALITIES, ""), "What they find alike": ("neighbours",)}  # of several runs
 
@@ -223,14 +224,14 @@ def _more_collapse(record: Record) -> list[Panel]:
 
 def _ladder(evaluation: dict[str, Any]) -> Panel | None:
     """How well each kind of negative is told apart, beside random weights; None of fewer than two kinds."""
-    keys = [key for key in evaluation if is_finite(evaluation[key]) and measure(key).key == "energy.ladder.{}"]
+    keys = [key for key in evaluation if is_finite(evaluation[key]) and measure(key).key in LADDERS]
     keys = sorted((key for key in keys if not measure(key).is_baseline), key=lambda key: measure(key).order)
     if len(keys) < 2:
         return None
     rungs = []
     for key in keys[:MAX_RUNGS]:
-        kind, part, random = measure(key).values[0].replace("_", " "), measure(key).part, f"random_init.{key}"
-        found = evaluation.get(random)
+        *pair, kind = (value.replace("_", " ") for value in measure(key).values)
+        part, found = " → ".join(pair) or measure(key).part, evaluation.get(f"random_init.{key}")
         rungs.append(Bar(f"{kind} ({part})" if part else kind, evaluation[key], found if is_finite(found) else None))
     more = f"; the first {MAX_RUNGS} of {len(keys)} kinds" if len(keys) > MAX_RUNGS else ""
     caption = f"of compatible pairs against each kind of wrong y; 0.5 is chance, 1 is perfect{more}"

@@ -125,7 +125,9 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("probe.accuracy", "linear probe accuracy"),
     ("finetune.accuracy", "fine-tuning accuracy"),
 )
-FAMILIES = ("energy.ladder.", "retrieval.")  # every measure of these is shown
+FAMILIES = ("energy.ladder.", "energy.", "absent.", "retrieval.")  # every measure of these is shown
+
+LEFT_OUT = (".r5", ".r10", "candidates", "histogram", ".gap")  # of the families
 
 
 def show_media_results(results: dict[str, Any]) -> None:
@@ -137,7 +139,7 @@ def show_media_results(results: dict[str, Any]) -> None:
         names |= {
             key: key.removeprefix("energy.ladder.").replace("_", " ").replace(".", " ")
             for key in results
-            if key.startswith(family) and not key.endswith((".r5", ".r10", "candidates"))
+            if key.startswith(family) and key not in names and not key.endswith(LEFT_OUT)
         }
     print(f"\n{'':38}trained   random weights")
     for key, name in names.items():
@@ -153,7 +155,8 @@ def show_media_results(results: dict[str, Any]) -> None:
         part, is_verdict = key.partition("collapse")[0], "collapse" in key and key.endswith(".verdict")
         if is_verdict:
             name = f"collapse {part.rstrip('.')} {'of what is compared' if '.compared.' in key else ''}"
-            print(f"{' '.join(name.split()):<36}{verdict:>9}")
+            named = results.get("collapse.modalities", "") if key == "collapse.verdict" else ""
+            print(f"{' '.join(name.split()):<36}{verdict:>9}   {named}".rstrip())
 
 
 def show_candidates(found: list[dict[str, Any]], *, as_json: bool) -> None:

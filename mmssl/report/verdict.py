@@ -28,7 +28,8 @@ class Finding(NamedTuple):
 
 def judge(evaluation: dict[str, Any]) -> list[Finding]:
     """A finding for each thing that this run measured; what was not measured is not judged."""
-    judges = (_collapse, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _probe, _collapse_of_parts)
+    judges = (_collapse, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _probe, _absent,
+              _collapse_of_parts)  # fmt: skip
     return [finding for one in judges if (finding := one(evaluation)) is not None]
 
 
@@ -40,6 +41,8 @@ def _collapse(evaluation: dict[str, Any]) -> Finding | None:
     sentence = f"{meaning}; effective rank {tables.number(rank)}"
     if is_finite(compared := evaluation.get("collapse.compared.effective_rank")):
         sentence += f", {tables.number(compared)} of what the energy compares"
+    if named := evaluation.get("collapse.modalities"):
+        sentence += f"; each modality alone: {named}"
     return Finding(_state(verdict), "Collapse", verdict, f"{sentence}.")
 
 
@@ -128,7 +131,7 @@ def _futures(evaluation: dict[str, Any]) -> Finding | None:
 def _retrieval(evaluation: dict[str, Any]) -> Finding | None:
     """The mean over pairs of modalities; judged by the worst of them, against chance and its scatter."""
     found = {" → ".join(match.groups()): value for key, value in evaluation.items()
-             if (match := re.fullmatch(r"retrieval\.(.+)_to_(.+)\.r1", key)) and is_finite(value)}  # fmt: skip
+             if (match := re.fullmatch(r"retrieval\.([^.]+)_to_([^.]+)\.r1", key)) and is_finite(value)}  # fmt: skip
     if not found:
         return None
     names = sorted(found, key=lambda name: -found[name])
@@ -144,6 +147,9 @@ def _retrieval(evaluation: dict[str, Any]) -> Finding | None:
     else:
         listed = ", ".join(f"{name} {found[name]:.0%}" for name in names)
         listed = listed[0].upper() + listed[1:]
+    if distinct := [value for key, value in evaluation.items()
+                    if re.fullmatch(r"retrieval\..+\.distinct\.r1", key) and is_finite(value)]:  # fmt: skip
+        listed += f". Among candidates of another kind {sum(distinct) / len(distinct):.0%}"
     title = "Retrieval R@1" if len(names) == 1 else f"Retrieval R@1, mean of {len(names)}"
     return Finding(state, title, f"{mean:.0%}", f"{sentence}{listed}.")
 
@@ -163,3 +169,17 @@ def _probe(evaluation: dict[str, Any]) -> Finding | None:
     state = "bad" if accuracy < random else "good" if accuracy - random > error else "warning"
     doubt = "; too near to tell them apart with so few test samples" if state == "warning" and error else ""
     return Finding(state, title, value, f"The same encoder with random weights reaches {random:.1%}{guessing}{doubt}.")
+
+
+def _absent(evaluation: dict[str, Any]) -> Finding | None:
+    """The same probe on samples that lack a modality; judged by the worst of them, against the most frequent class."""
+    found = {match[1]: value for key, value in evaluation.items()
+             if (match := re.fullmatch(r"absent\.(.+)\.probe\.accuracy", key)) and is_finite(value)}  # fmt: skip
+    if not found:
+        return None
+    worst = min(found, key=lambda name: found[name])
+    sentence, state = ", ".join(f"without {name} {value:.1%}" for name, value in found.items()), "plain"
+    if is_finite(majority := evaluation.get("labelled.majority_accuracy")):
+        state = "good" if found[worst] > 1.5 * majority else "warning" if found[worst] > majority else "bad"
+        sentence += f"; always guessing the most frequent class {majority:.1%}"
+    return Finding(state, "Probe where a modality is absent", f"{found[worst]:.1%}", f"{sentence.capitalize()}.")

@@ -13,13 +13,13 @@ from torch import nn
 from mmssl.batch import Batch
 from mmssl.errors import CheckpointError
 from mmssl.evaluate import media_features
+from mmssl.evaluate.across import retrieval_results
 from mmssl.evaluate.media import (
     energy_results,
     evaluate_media,
     labelled_results,
     model_results,
     numbered,
-    retrieval_results,
     write_media_features,
 )
 from mmssl.evaluate.media_features import features, joined, prepared

@@ -6,8 +6,9 @@ import torch
 from media_runs import media_config, parts_of
 
 from mmssl.batch import Batch
+from mmssl.evaluate.across import retrieval_results
 from mmssl.evaluate.energy import auroc
-from mmssl.evaluate.media import compared_at_once, model_results, retrieval_results
+from mmssl.evaluate.media import compared_at_once, model_results
 from mmssl.evaluate.media_features import prepared
 from mmssl.evaluate.negatives import noise, patches_shuffled
 from mmssl.inputs import Inputs

@@ -1,0 +1,93 @@
+"""Modalities of one sample against each other: energies of each pair of them, and what is left where one is missing."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mmssl.batch import Batch
+from mmssl.evaluate.energy import of_matrix, of_other_class, of_same_class, summary
+from mmssl.evaluate.media_features import Parts, joined
+from mmssl.evaluate.negatives import MOVED
+from mmssl.evaluate.retrieval import recalls
+from mmssl.objectives import Objective
+
+
+def couples(part: Objective, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The ordered pairs of different modalities that an objective compares."""
+    return [(x, y) for x, y in product(names, repeat=2) if x != y and part.compares(x, y)]
+
+
+@torch.no_grad()
+def pair_results(
+    part: Objective, batches: Iterator[Batch], names: Sequence[str], labels: Int[Tensor, " N"]
+) -> dict[str, Any]:
+    """The `energy.<x>_to_<y>.*` keys of samples that have both: a pair against the y of other samples, of those of
+    another and of the same class (by `labels` of all samples, -1: none), and the same sample's y at another time.
+    """
+    part.eval()
+    matched: dict[tuple[str, str], list[Tensor]] = {couple: [] for couple in couples(part, names)}
+    ladder: dict[tuple[str, str], dict[str, list[Tensor]]] = {couple: {} for couple in matched}
+    for batch in batches if matched else ():
+        label = labels[batch.draw.index.cpu()]
+        for (x, y), own in matched.items():
+            both = (batch.present(x) & batch.present(y)).cpu()
+            energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
+            found, other = of_matrix(energies)
+            own.append(found)
+            kinds = {
+                "other": other, "other_class": of_other_class(energies, label[both]),
+                "same_class": of_same_class(energies, label[both]),
+            }  # fmt: skip
+            if y in MOVED:
+                moved = part.energies_between(x, y, batch, MOVED[y](batch)).diagonal().float().cpu()
+                kinds["shifted"] = moved[both]
+            for kind, values in kinds.items():
+                ladder[x, y].setdefault(kind, []).append(values)
+    results: dict[str, Any] = {}
+    for (x, y), parts in matched.items():
+        if sum(map(len, parts)) < 2:
+            continue
+        kinds = {kind: torch.cat(values) for kind, values in ladder[x, y].items()}
+        found = summary(torch.cat(parts), {kind: values for kind, values in kinds.items() if len(values)})
+        results |= {key.replace("energy.", f"energy.{x}_to_{y}.", 1): value for key, value in found.items()}
+    return results
+
+
+@torch.no_grad()
+def retrieval_results(
+    part: Objective, batch: Batch, names: Sequence[str], kinds: Int[Tensor, " N"] | None = None
+) -> dict[str, float]:
+    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both; of pictures
+    also the other view of the same one.
+
+    `retrieval.<x>_to_<y>.distinct.*`: among those of another kind than the sample itself (`kinds` of all samples, -1:
+    none known), `retrieval.distinct_candidates` of them on average, the right one counted.
+    """
+    part.eval()
+    results: dict[str, float] = {}
+    views = [(name, name) for name in names if len(batch.views[name]) > 1 and part.compares(name, name)]
+    for x, y in [*views, *couples(part, names)]:
+        both = (batch.present(x) & batch.present(y)).cpu()
+        if int(both.sum()) < 2:
+            continue
+        energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
+        results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies).items()}
+        results["retrieval.candidates"] = float(both.sum())
+        kind = None if kinds is None else kinds[batch.draw.index.cpu()][both]
+        if kind is not None and bool((kind >= 0).all()) and len(kind.unique()) > 1:
+            rivals = kind[:, None] != kind
+            found = recalls(energies, rivals)
+            results |= {f"retrieval.{x}_to_{y}.distinct.{key}": value for key, value in found.items()}
+            results["retrieval.distinct_candidates"] = float(1 + rivals.sum(1).double().mean())
+    return results
+
+
+def without_each(parts: Parts) -> dict[str, Float[Tensor, "N D"]]:
+    """The features of all modalities side by side, as they are of samples that lack one of them: for each in turn."""
+    return {
+        name: joined({**parts, name: torch.zeros_like(value)}) for name, value in parts.items()
+    } if len(parts) > 1 else {}  # fmt: skip
