@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
-from mmssl.evaluate.codes import code_results
 from mmssl.evaluate.across import pair_results, retrieval_results, without_each
+from mmssl.evaluate.codes import code_results
 from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
