@@ -16,7 +16,6 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmssl.crop import bilinear_weights
 from mmssl.random import Draw, sent
 from mmssl.sections import SoundsConfig
 
@@ -160,11 +159,14 @@ def draw_span(draw: Draw, name: str, smallest: float) -> Span:
 def enlarged(spectrogram: Spectrogram, span: Span, axis: int) -> Spectrogram:
     """Windows of an axis (-2: time, -1: bands) at the size of the whole: linear, where BYOL-A has cubic splines."""
     size = spectrogram.shape[axis]
-    start, length = (sent(part * size, spectrogram.device) for part in span)
-    weights = bilinear_weights(start, length, size, size)
-    flat = rearrange(spectrogram, "b ... l f -> b (...) l f")
-    found = weights[:, None] @ flat if axis == -2 else flat @ rearrange(weights, "b s n -> b 1 n s")
-    return found.reshape(spectrogram.shape)
+    start, length = (part.double()[:, None] * size for part in span)
+    at = start + (torch.arange(size) + 0.5) * length / size - 0.5
+    at = torch.minimum(at.clamp(min=start), start + (length - 1).clamp(min=0))  # nothing from beyond the window
+    low = at.floor().clamp(0, size - 1)
+    shape = (len(at), *[1] * (spectrogram.ndim - 3), *((size, 1) if axis == -2 else (1, size)))
+    index, share = (sent(part.reshape(shape), spectrogram.device) for part in (low.long(), (at - low).float()))
+    below, above = (spectrogram.take_along_dim(place, axis) for place in (index, (index + 1).clamp(max=size - 1)))
+    return torch.lerp(below, above, share.expand_as(below))
 
 
 def draw_masks(draw: Draw, view: int, sounds: SoundsConfig, size: torch.Size) -> Bool[Tensor, "B L F"]:
