@@ -3,6 +3,7 @@
 from mmssl.objectives.autoencoding import Autoencoding, Variational
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedFeatures, ProjectedFeatures
+from mmssl.objectives.hidden_frames import ClusteredFrames, ContrastiveStream, HiddenFrames, QuantisedFrames
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
 from mmssl.objectives.latent_stream import LatentStream
 from mmssl.objectives.predictive import NextSentence, Predictive, Stream
@@ -11,7 +12,8 @@ from mmssl.objectives.sampled_codes import SampledCodes
 from mmssl.objectives.together import Together
 
 __all__ = [
-    "Autoencoding", "Branch", "Clustering", "EmbeddingTeacher", "EncoderFeatures", "Itself", "JigsawBranch",
-    "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures",
-    "ProjectedFeatures", "Ranking", "SampledCodes", "Stream", "Together", "Variational",
+    "Autoencoding", "Branch", "ClusteredFrames", "Clustering", "ContrastiveStream", "EmbeddingTeacher",
+    "EncoderFeatures", "HiddenFrames", "Itself", "JigsawBranch", "JointEmbedding", "LatentStream", "NextSentence",
+    "Objective", "Output", "Predictive", "PretrainedFeatures", "ProjectedFeatures", "QuantisedFrames", "Ranking",
+    "SampledCodes", "Stream", "Together", "Variational",
 ]  # fmt: skip
