@@ -95,9 +95,9 @@ def random_blocks(
 
 def covering_order(inside: Bool[Tensor, "B K cells"], draw: Draw) -> Int[Tensor, "B cells"]:
     """The cells in the order in which blocks cover them, those of one block from one of its two ends."""
-    cells = inside.shape[-1]
-    first = torch.where(inside.any(1), inside.float().argmax(1), NUM_BLOCKS)
-    is_reversed = torch.nn.functional.pad(draw.uniform("block_side", NUM_BLOCKS) < 0.5, (0, 1)).gather(1, first)
+    blocks, cells = inside.shape[-2:]
+    first = torch.where(inside.any(1), inside.float().argmax(1), blocks)
+    is_reversed = torch.nn.functional.pad(draw.uniform("block_side", blocks) < 0.5, (0, 1)).gather(1, first)
     cell = torch.arange(cells, device=inside.device)
     return (first * cells + torch.where(is_reversed, cells - 1 - cell, cell)).argsort(1)
 

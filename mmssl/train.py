@@ -228,7 +228,7 @@ def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, T
             accelerator.backward(torch.stack([*terms.values()]).sum())
         for name, term in terms.items():
             total[name] = total.get(name, 0.0) + term.detach()
-        spread = reading(output)
+        spread = {**reading(output), **output.statistics}
     norm = accelerator.clip_grad_norm_(run.model.parameters(), config.gradient_clip)
     assert isinstance(norm, Tensor)
     loss = torch.stack([*total.values()]).sum()

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmssl.augment import View, turns
 from mmssl.batch import Batch
 from mmssl.methods import METHODS
-from mmssl.modalities.grids import Grid, Modality
+from mmssl.modalities.grids import Grid, Modality, Waveform
 from mmssl.modalities.text import Vocabulary, train_tokenizer, vocabulary
 from mmssl.models import ENCODERS
 from mmssl.objectives import Objective
@@ -34,11 +34,23 @@ TEXT_METHODS = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_westo
 GRIDS = {
     "image": Grid("image", (16, 16), 3), "audio": Grid("audio", (16, 16), 1), "video": Grid("video", (8, 12, 12), 3),
 }  # fmt: skip
+WAVEFORM = Waveform("audio", 430, 8000)  # 21 frames
+WAV2VEC2 = {
+    "layers": 1, "width": 32, "heads": 2, "intermediate": 64, "conv_widths": [16, 32, 32], "conv_sizes": [10, 3, 2],
+    "conv_steps": [5, 2, 2], "position_size": 8, "position_groups": 2, "dropout": 0.0,
+}  # fmt: skip
 VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "audio_patch": (4, 4), "frames": 2}
 RESNET_VIDEO = {"widths": [8, 16], "depths": [1, 1], "frames": 2}
 TUBELETS = {name: size for name, size in VIT.items() if name != "audio_patch"}
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
-SIZES = {"vit": VIT, "videomae": TUBELETS, "vjepa2": TUBELETS, "resnet": RESNET, "resnet_video": RESNET_VIDEO}
+SIZES: dict[str, dict[str, Any]] = {
+    "wav2vec2": WAV2VEC2,
+    "vit": VIT,
+    "videomae": TUBELETS,
+    "vjepa2": TUBELETS,
+    "resnet": RESNET,
+    "resnet_video": RESNET_VIDEO,
+}
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
 GENERATOR = {"generator_layers": 1, "generator_width": 32, "generator_heads": 2}
 DECODER = {"decoder_layers": 1, "decoder_width": 32, "decoder_heads": 2}
@@ -82,6 +94,9 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "diffusion": (PICTURES, PREDICTOR),
     "latent_diffusion": (PICTURES, {**PREDICTOR, "pretrained": "another run", "mask": "random"}),
     "audio_mae": (SOUNDS, PREDICTOR),
+    "wav2vec2": (SOUNDS, {"span_frames": 3, "start_ratio": 0.15, "num_codes": 8, "code_width": 16}),
+    "hubert": (SOUNDS, {"span_frames": 3, "start_ratio": 0.15, "num_clusters": 6, "embedding_width": 16}),
+    "data2vec_audio": (SOUNDS, {**PREDICTOR, "span_frames": 3, "num_masks": 2, "top_layers": 1}),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),
@@ -100,6 +115,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "video_from_audio": (BOTH, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
 }
+SPEECH = ("wav2vec2", "hubert", "data2vec_audio")  # which read waveforms
 REMEMBERED = 8  # training samples, as far as memories and clusters know
 PATTERNS = {"image": "b c h w -> b c (y h) (x w)", "audio": "b 1 h w -> b (y h) (x w)"}
 
@@ -148,6 +164,8 @@ def words_of_tests() -> Vocabulary:
 
 def tiny_modalities(method: str) -> dict[str, Modality]:
     """What a method of pictures, sounds, clips or all of them reads."""
+    if method in SPEECH:
+        return {"audio": WAVEFORM}
     return {name: words_of_tests() if name == "text" else GRIDS[name] for name in MEDIA[method][0]}
 
 
@@ -183,7 +201,7 @@ def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str
     if method in MEDIA:
         modalities = tiny_modalities(method)
         fused = {"fused": True} if method == "audio_visual_jepa" else {}
-        made = tiny_encoder(modalities, encoder, **fused)
+        made = tiny_encoder(modalities, "wav2vec2" if method in SPEECH else encoder, **fused)
         with (
             patch("mmssl.methods.clusters.encoder_of_run", lambda folder, modalities: tiny_encoder(modalities)),
             patch("mmssl.methods.generative.objective_of_run", lambda folder, modalities: tiny_autoencoder(modalities)),
@@ -222,6 +240,8 @@ def tiny_batch(method: str, count: int = 8, num_views: int | None = None) -> Bat
             wanted = tiny_objective(method).views if num_views is None else (View(),) * num_views
             whole = patterns(name, count, len(wanted))
             views[name] = [as_wanted(*pair, draw, number) for number, pair in enumerate(zip(whole, wanted))]
+        elif method in SPEECH:
+            views[name] = [chirps(count)]
         else:
             views[name] = patterns(name, count, 1)
     return Batch(views, draw)
@@ -245,6 +265,16 @@ def captions_in_rows(words: Vocabulary, count: int, length: int = 20) -> Tensor:
         document = torch.tensor([words.first, *encoded, words.last])[:length]
         row[: len(document)] = document
     return ids
+
+
+def chirps(count: int) -> Tensor:
+    """Sounds of which each rises or falls from a pitch of its own."""
+    generator = torch.Generator().manual_seed(count)
+    time = torch.arange(WAVEFORM.length) / WAVEFORM.rate_hz
+    pitch = 200 + 400 * torch.arange(count)[:, None] / count
+    slope = torch.where(torch.arange(count) % 2 == 0, 20_000.0, -3_000.0)[:, None]
+    sound = (2 * torch.pi * (pitch + slope * time / 2) * time).sin()
+    return 0.3 * sound + 0.01 * torch.randn(sound.shape, generator=generator)
 
 
 def patterns(name: str, count: int, num_views: int) -> list[Tensor]:

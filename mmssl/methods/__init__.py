@@ -17,6 +17,7 @@ from mmssl.methods.masked import bert, collobert_weston, modernbert, roberta, te
 from mmssl.methods.pixels import audio_mae, mae, videomae
 from mmssl.methods.redundancy import barlow_twins, lejepa, vicreg, w_mse
 from mmssl.methods.sparse import sparse_coding
+from mmssl.methods.speech import data2vec_audio, hubert, wav2vec2
 
 METHODS = {
     "bert": bert,
@@ -60,6 +61,9 @@ METHODS = {
     "latent_diffusion": latent_diffusion,
     "sparse_coding": sparse_coding,
     "audio_mae": audio_mae,
+    "wav2vec2": wav2vec2,
+    "hubert": hubert,
+    "data2vec_audio": data2vec_audio,
     "frame_prediction": frame_prediction,
     "frame_prediction_latent": frame_prediction_latent,
     "frame_prediction_gan": frame_prediction_gan,

@@ -15,6 +15,7 @@ from mmssl.methods.pixels import Count, Ratio, only
 from mmssl.models.predictor import EachBlock, TransformerPredictor
 from mmssl.models.target import LayersTeacher, OwnEmbeddings, Teacher
 from mmssl.models.transformer import TransformerEncoder
+from mmssl.models.wav2vec2 import WaveformEncoder
 from mmssl.objectives import Objective, Predictive, Stream
 from mmssl.objectives.predictive import Energy
 from mmssl.objectives.regularizer import Regularizer, SpreadAtEachPlace
@@ -30,7 +31,14 @@ Shares = Annotated[tuple[Ratio, ...], Field(min_length=1)]
 
 
 def embedding_stream(
-    encoder: TransformerEncoder, name: str, corrupt: Corruption, energy: Energy, *, layers: int, width: int, heads: int
+    encoder: TransformerEncoder | WaveformEncoder,
+    name: str,
+    corrupt: Corruption,
+    energy: Energy,
+    *,
+    layers: int,
+    width: int,
+    heads: int,
 ) -> Stream:
     """One modality's hidden embeddings, predicted from the embeddings of all that is seen."""
     predictor = TransformerPredictor(

@@ -10,16 +10,18 @@ from torch import Tensor
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from mmssl.models.autoencoder_parts import Autoencoder, parts_of
-from mmssl.models.export import export_encoder, image_processor, renamed, sizes, stock_weights
+from mmssl.models.export import export_encoder, image_processor, renamed, sizes, stock_weights, waveform_extractor
+from mmssl.models.stock_speech import stock_pretraining
 from mmssl.models.target import Data, NormalisedPatches
 from mmssl.models.transformer import position_table
 from mmssl.models.video_autoencoder import stock_video_autoencoder, video_autoencoder
-from mmssl.objectives import Objective
+from mmssl.objectives import Objective, QuantisedFrames
 
 
 def export_objective(objective: Objective, folder: Path) -> None:
     """A masked autoencoder for `AutoModelForPreTraining.from_pretrained`: `ViTMAEForPreTraining`, and an image
-    processor, or `VideoMAEForPreTraining`; of every other objective the encoder alone, as `export_encoder` does.
+    processor, or `VideoMAEForPreTraining`; wav2vec 2.0 as `Wav2Vec2ForPreTraining`, and a feature extractor; of every
+    other objective the encoder alone, as `export_encoder` does.
 
     The loss and logits are ours for the same mask (its `noise` or `bool_masked_pos`), the features of a patch in the
     stock order. Which objective is one is told by its parts; the stock classes know square pictures only.
@@ -30,6 +32,9 @@ def export_objective(objective: Objective, folder: Path) -> None:
         image_processor(parts.cut.size).save_pretrained(folder)
     elif of_clips is not None:
         stock_video_autoencoder(of_clips).save_pretrained(folder)
+    elif isinstance(objective, QuantisedFrames):
+        stock_pretraining(objective).save_pretrained(folder)
+        waveform_extractor(objective.encoder.cuts["audio"].rate_hz).save_pretrained(folder)
     else:
         export_encoder(objective.encoder, folder)
         return

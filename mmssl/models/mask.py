@@ -42,3 +42,18 @@ class MaskPatch(nn.Module):
 
     def forward(self, seen: Tokens, hidden: Place) -> Tokens:
         return filled(seen, hidden, self.patch)
+
+
+class MaskFrame(nn.Module):
+    """One learnt vector in the place of each frame that is hidden, where the layers read it (Baevski et al. 2020,
+    arXiv:2006.11477, section 3.1). What is hidden is padding of what is seen.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.frame = nn.Parameter(torch.rand(width))  # as the authors begin
+
+    def forward(self, seen: Tokens, hidden: Place) -> Tokens:
+        value = torch.where(seen.place.valid[..., None], seen.value, self.frame.to(seen.value.dtype))
+        document = seen.place.document.scatter_reduce(1, hidden.position, hidden.document, "amax")
+        return Tokens(value, seen.place._replace(document=document))

@@ -11,7 +11,6 @@ from torch.nn.functional import instance_norm, layer_norm
 
 from mmssl.augment import DEVIATION
 from mmssl.errors import ConfigError
-from mmssl.models.transformer import TransformerEncoder
 from mmssl.tokens import Place, Tokens
 
 EPSILON = 1e-6  # added to a variance
@@ -136,6 +135,21 @@ class Codes(Data):
         return self.tokenizer.patches(prediction.argmax(-1), place).float()
 
 
+class Told(Data):
+    """What an objective tells a target of one modality under another name."""
+
+    def __init__(self, name: str, told: str) -> None:
+        super().__init__()
+        self.name, self.told = name, told
+
+    def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
+        return {self.name: tokens[self.told]}
+
+    def shown(self, prediction: Tensor, answer: Tensor, place: Place) -> Tensor | None:
+        """Nobody can look at a feature."""
+        return None
+
+
 class Copy(nn.Module):
     """A module's weights as an exponential moving average of a student's; no gradient reaches it.
 
@@ -171,6 +185,15 @@ class Teacher(Copy):
         return None
 
 
+@runtime_checkable
+class Layered(Protocol):
+    """A stack of layers that tells what the perceptron of each adds to all tokens of a modality."""
+
+    @property
+    def num_layers(self) -> int: ...
+    def added(self, name: str, tokens: Tokens) -> list[Float[Tensor, "B N D"]]: ...
+
+
 class LayersTeacher(Teacher):
     """The mean over the last `top_layers` layers of what the perceptrons of a copy of the encoder add to each token
     (Baevski et al. 2022, arXiv:2212.07525, section 3).
@@ -179,13 +202,20 @@ class LayersTeacher(Teacher):
     layer-normalised.
     """
 
-    def __init__(self, student: TransformerEncoder, momentum: float, last: float, top_layers: int) -> None:
+    def __init__(self, student: nn.Module, momentum: float, last: float, top_layers: int) -> None:
         super().__init__(student, momentum, last)
-        if top_layers > len(student.layers.layers):
+        assert isinstance(student, Layered), f"{type(student).__name__}, expected added and num_layers"
+        if top_layers > student.num_layers:
             raise ConfigError(
-                f"method.top_layers {top_layers}: the encoder has {len(student.layers.layers)} layers; expected no more"
+                f"method.top_layers {top_layers}: the encoder has {student.num_layers} layers; expected no more"
             )
         self.top_layers = top_layers
+
+    def train(self, mode: bool = True) -> "LayersTeacher":
+        """Nothing is dropped from what the teacher says."""
+        super().train(mode)
+        self.module.eval()
+        return self
 
     @torch.no_grad()
     def forward(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
@@ -193,7 +223,7 @@ class LayersTeacher(Teacher):
 
     def mean(self, name: str, tokens: Tokens) -> Float[Tensor, "B N D"]:
         """That of the normalised layers, normalised."""
-        assert isinstance(self.module, TransformerEncoder)
+        assert isinstance(self.module, Layered)
         layers = self.module.added(name, tokens)[-self.top_layers :]
         parts = [instance_norm(layer.float().mT).mT for layer in layers]
         return normalised(torch.stack(parts).mean(0))

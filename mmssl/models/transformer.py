@@ -163,6 +163,11 @@ class TransformerEncoder(nn.Module):
         return [answer[:, self.num_first :] for answer in answers_of(parts, lambda: self.together({name: tokens}))]
 
     @property
+    def num_layers(self) -> int:
+        """Those of the stack."""
+        return len(self.layers.layers)
+
+    @property
     def num_first(self) -> int:
         """Tokens before those of the modalities."""
         return 0 if self.first is None else 1

@@ -101,6 +101,11 @@ class Context(nn.Module):
         """Those of the transformer."""
         return self.stock.layers
 
+    @property
+    def num_layers(self) -> int:
+        """How many there are."""
+        return len(self.layers)
+
     def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
         ((name, tokens),) = seen.items()
         x = tokens.value + self.positions(tokens)

@@ -4,6 +4,7 @@ from mmssl.objectives.autoencoding import Autoencoding, Variational
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedFeatures, ProjectedFeatures
 from mmssl.objectives.cross_clustering import Asked, CrossClustering
+from mmssl.objectives.hidden_frames import ClusteredFrames, ContrastiveStream, HiddenFrames, QuantisedFrames
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
 from mmssl.objectives.latent_stream import LatentStream
 from mmssl.objectives.moments import SameClip
@@ -13,8 +14,8 @@ from mmssl.objectives.sampled_codes import SampledCodes
 from mmssl.objectives.together import Together
 
 __all__ = [
-    "Asked", "Autoencoding", "Branch", "Clustering", "CrossClustering", "EmbeddingTeacher", "EncoderFeatures", "Itself",
-    "JigsawBranch", "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive",
-    "PretrainedFeatures", "ProjectedFeatures", "Ranking", "SameClip", "SampledCodes", "Stream", "Together",
-    "Variational",
+    "Asked", "Autoencoding", "Branch", "ClusteredFrames", "Clustering", "ContrastiveStream", "CrossClustering",
+    "EmbeddingTeacher", "EncoderFeatures", "HiddenFrames", "Itself", "JigsawBranch", "JointEmbedding", "LatentStream",
+    "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures", "ProjectedFeatures", "QuantisedFrames",
+    "Ranking", "SameClip", "SampledCodes", "Stream", "Together", "Variational",
 ]  # fmt: skip

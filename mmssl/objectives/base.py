@@ -22,6 +22,7 @@ class Output(NamedTuple):
     energy: Float[Tensor, " B"]  # F(x, y) of each sample
     embedding: Float[Tensor, "B D"]  # the encoder's, detached
     compared: Float[Tensor, "B P"] | None = None  # what the energy compares, detached, where it is one vector a sample
+    statistics: dict[str, Float[Tensor, ""]] = {}  # logged, no part of the loss; detached  # noqa: RUF012
 
 
 class Objective(nn.Module):

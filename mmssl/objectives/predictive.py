@@ -152,6 +152,11 @@ class Predictive(Objective):
             terms |= regularizer(sx, sy, batch)
         return Output(terms, self.over_masks(torch.stack(energies).sum(0)), self.over_masks(pooled(sx).detach()))
 
+    @property
+    def student(self) -> nn.Module:
+        """What reads what is seen, and what a teacher follows."""
+        return self.encoder
+
     def over_masks(self, value: Float[Tensor, "MB *D"]) -> Float[Tensor, "B *D"]:
         """The mean over each sample's masks."""
         return value if self.num_masks == 1 else reduce(value, "(m b) ... -> b ...", "mean", m=self.num_masks)
@@ -161,7 +166,7 @@ class Predictive(Objective):
         filled = {
             name: self.by_name[name].fill(part, hidden[name]) if name in hidden else part for name, part in seen.items()
         }
-        return self.encoder({name: part for name, part in filled.items() if part.value.shape[1]})
+        return self.student({name: part for name, part in filled.items() if part.value.shape[1]})
 
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
@@ -242,7 +247,7 @@ class Predictive(Objective):
         return seen, {name: pair[1] for name, pair in pairs.items()}
 
     def after_step(self, progress: float) -> None:
-        self.target.follow(self.encoder, progress)
+        self.target.follow(self.student, progress)
         for stream in self.by_name.values():
             stream.settle()
         for regularizer in self.all_regularizers:
