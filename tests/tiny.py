@@ -38,7 +38,11 @@ VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "au
 RESNET_VIDEO = {"widths": [8, 16], "depths": [1, 1], "frames": 2}
 TUBELETS = {name: size for name, size in VIT.items() if name != "audio_patch"}
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
-SIZES = {"vit": VIT, "videomae": TUBELETS, "vjepa2": TUBELETS, "resnet": RESNET, "resnet_video": RESNET_VIDEO}
+SPECTRA = {name: size for name, size in VIT.items() if name not in ("audio_patch", "frames")}
+SIZES = {
+    "vit": VIT, "ast": SPECTRA, "videomae": TUBELETS, "vjepa2": TUBELETS, "resnet": RESNET,
+    "resnet_video": RESNET_VIDEO,
+}  # fmt: skip
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
 GENERATOR = {"generator_layers": 1, "generator_width": 32, "generator_heads": 2}
 DECODER = {"decoder_layers": 1, "decoder_width": 32, "decoder_heads": 2}
@@ -82,6 +86,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "diffusion": (PICTURES, PREDICTOR),
     "latent_diffusion": (PICTURES, {**PREDICTOR, "pretrained": "another run", "mask": "random"}),
     "audio_mae": (SOUNDS, PREDICTOR),
+    "audio_denoising": (SOUNDS, {}),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),

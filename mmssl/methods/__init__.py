@@ -6,7 +6,7 @@ from mmssl.methods.autoencoders import vae, vqvae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_modal import audio_visual_contrastive, multimodal
-from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
+from mmssl.methods.denoising import audio_denoising, beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
 from mmssl.methods.jepa import audio_visual_jepa, data2vec, ijepa, vjepa
@@ -58,6 +58,7 @@ METHODS = {
     "latent_diffusion": latent_diffusion,
     "sparse_coding": sparse_coding,
     "audio_mae": audio_mae,
+    "audio_denoising": audio_denoising,
     "frame_prediction": frame_prediction,
     "frame_prediction_latent": frame_prediction_latent,
     "frame_prediction_gan": frame_prediction_gan,
