@@ -19,10 +19,12 @@ from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
 from mmssl.evaluate.knn import knn_accuracy
 from mmssl.evaluate.latents import latent_results
+from mmssl.evaluate.logmel import logmel_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.negatives import Negatives, elsewhere
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.retrieval import recalls
+from mmssl.evaluate.temporal import temporal_results
 from mmssl.evaluate.text import caption_results
 from mmssl.evaluate.uncertainty import uncertainty_results
 from mmssl.inputs import Inputs
@@ -154,6 +156,8 @@ def evaluate_media(
         results |= {prefix + key: value for key, value in kept.items()}
     if labelled is not None:
         results |= about_labels(labelled)
+        if "audio" in inputs.modalities:
+            results |= logmel_results(labelled, inputs, config)
     return results
 
 
@@ -212,4 +216,5 @@ def model_results(
         if any(part.compares(x, y) for x, y in product(names, repeat=2)):
             for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
                 results |= retrieval_results(part, batch, names)
-    return results | collapse_of(objective, heldout, inputs, config)
+    temporal = temporal_results(objective.encoder, heldout, inputs, config)
+    return results | collapse_of(objective, heldout, inputs, config) | temporal
