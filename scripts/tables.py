@@ -2,7 +2,7 @@
 
 usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
        python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
-       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py and video.py collect theirs themselves)
+       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py, video.py, audio.py collect theirs themselves)
        python scripts/tables.py write                                      writes the tables between their marks
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from audio_columns import AUDIO, SETS_OF_SOUNDS, with_baseline
 from video_columns import FEW_OF_VIDEO, FRAMES, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
@@ -22,22 +23,9 @@ from mmssl.methods import METHODS
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 KEPT = (
-    "text.",
-    "energy.",
-    "collapse.",
-    "knn.",
-    "probe.",
-    "finetune.",
-    "labelled.",
-    "video.",
-    "audio.",
-    "uncertainty.",
-    "latent.",
-    "retrieval.",
-    "random_init.",
-    "samples_seen",
-    "seconds",
-)
+    "text.", "energy.", "collapse.", "knn.", "probe.", "finetune.", "labelled.", "video.", "audio.", "uncertainty.",
+    "latent.", "codes.", "logmel.", "retrieval.", "random_init.", "samples_seen", "seconds",
+)  # fmt: skip
 WORDS: Columns = (
     ("cross-entropy", "text.cross_entropy", "{:.2f}"),
     ("accuracy", "text.accuracy", "{:.1%}"),
@@ -259,6 +247,10 @@ def tables() -> dict[str, str]:
         found[f"video_{source}"] = uncertain(runs, filled(runs, VIDEO))
         frames = {name: figures for name, figures in runs.items() if "video.psnr" in figures}
         found[f"frames_{source}"] = uncertain(frames, filled(frames, FRAMES))
+    for name in SETS_OF_SOUNDS:
+        runs = of_source(recorded("audio"), name)
+        columns = filled(runs, AUDIO)
+        found[f"audio_{name}"] = with_baseline(uncertain(runs, columns), runs, columns)
     found["capacity"] = uncertain(recorded("capacity"), UNCERTAINTY)
     return found
 
@@ -280,6 +272,7 @@ PAGES = (
     RESULTS / "collapse.md",
     RESULTS / "uncertainty.md",
     RESULTS / "video.md",
+    RESULTS / "audio.md",
 )
 
 
