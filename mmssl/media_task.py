@@ -26,7 +26,7 @@ from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.modalities.grids import Cut
-from mmssl.modalities.labelled_media import LabelledMedia, labelled_media, read_inputs, thinned
+from mmssl.modalities.labelled_media import LabelledMedia, kind_of, labelled_media, read_inputs, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
@@ -197,10 +197,11 @@ class MediaTask:
         self, config: Config, found: Restored, inputs: list[str], hide: str, *, samples: int, out: Path | None
     ) -> None:
         """`mmssl predict RUN FILE... --hide RANGES`: the sounds with these ranges filled in, and pictures of them."""
-        ranges = ranges_of(hide)
-        sounds = [recording(path) for path in inputs if self.kind(path) == "audio"]
-        for path, sound in zip(inputs, sounds, strict=True):
-            check_inside(path, sound, ranges)
+        ranges, sounds = ranges_of(hide), []
+        for path in inputs:
+            kind_of(path, self.modalities)
+            sounds.append(recording(path))
+            check_inside(path, sounds[-1], ranges)
         objective, prepare, _ = self.restored(config, found)
         folder = out or Path(config.run) / "predictions"
         for number, (path, sound) in enumerate(zip(inputs, sounds, strict=True)):

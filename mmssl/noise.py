@@ -37,6 +37,19 @@ def salt_and_pepper_noise(ratio: float, lowest: float, highest: float) -> Corrup
     return noisy(spoil)
 
 
+def signal_to_noise(low: float, high: float) -> Corruption:
+    """Normal noise upon every number, at a signal-to-noise ratio drawn for each sample uniformly from `low` to `high`
+    decibels; the signal's power is the variance of all its numbers. What has no variance stays as it is.
+    """
+
+    def spoil(value: Float[Tensor, "B N D"], draw: Draw) -> Float[Tensor, "B N D"]:
+        ratio = low + (high - low) * draw.uniform("signal_to_noise", 1, 1)
+        deviation = value.float().std((1, 2), keepdim=True, correction=0) * 10 ** (-ratio / 20)
+        return value + deviation * draw.normal("corruption", *value.shape[1:])
+
+    return noisy(spoil)
+
+
 def noisy(spoil: Spoil) -> Corruption:
     """All tokens are seen, noisy, and all are asked for."""
 

@@ -2,7 +2,8 @@
 
 usage: python scripts/tables.py collect masked_language METHOD=RUN ...     copies RUN's figures into docs/results/
        python scripts/tables.py collect first_way METHOD-SET=RUN ...       SET is savanna or folder
-       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py, video.py and audio_visual.py collect theirs)
+       (scripts/leaderboard.py, collapse.py, uncertainty.py, capacity.py, video.py, audio.py and audio_visual.py
+       collect theirs)
        python scripts/tables.py write                                      writes the tables between their marks
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from audio_columns import AUDIO, SETS_OF_SOUNDS, with_baseline
 from audio_visual_columns import FEATURES, RETRIEVED
 from audio_visual_columns import SOURCES as PAIRED
 from video_columns import FEW_OF_VIDEO, FRAMES, SOURCES, VIDEO, Columns, filled, of_source
@@ -25,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 KEPT = (
     "text.", "energy.", "collapse.", "knn.", "probe.", "finetune.", "labelled.", "video.", "audio.", "uncertainty.",
-    "latent.", "retrieval.", "sync.", "absent.", "data.missing.", "random_init.", "samples_seen", "seconds",
+    "latent.", "codes.", "logmel.", "retrieval.", "sync.", "absent.", "data.missing.", "random_init.", "samples_seen",
+    "seconds",
 )  # fmt: skip
 WORDS: Columns = (
     ("cross-entropy", "text.cross_entropy", "{:.2f}"),
@@ -252,6 +255,10 @@ def tables() -> dict[str, str]:
         runs = of_source(recorded("audio_visual"), source)
         found[f"across_{source}"] = uncertain(runs, filled(runs, RETRIEVED))
         found[f"features_{source}"] = uncertain(runs, filled(runs, FEATURES))
+    for name in SETS_OF_SOUNDS:
+        runs = of_source(recorded("audio"), name)
+        columns = filled(runs, AUDIO)
+        found[f"audio_{name}"] = with_baseline(uncertain(runs, columns), runs, columns)
     found["capacity"] = uncertain(recorded("capacity"), UNCERTAINTY)
     return found
 
@@ -273,6 +280,7 @@ PAGES = (
     RESULTS / "collapse.md",
     RESULTS / "uncertainty.md",
     RESULTS / "video.md",
+    RESULTS / "audio.md",
     RESULTS / "audio_visual.md",
 )
 

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from mmssl.corruption import Corruption
-from mmssl.noise import gaussian_noise, masking_noise, salt_and_pepper_noise
+from mmssl.noise import gaussian_noise, masking_noise, salt_and_pepper_noise, signal_to_noise
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens
 
 KINDS = {
     "masking": masking_noise(0.3), "gaussian": gaussian_noise(0.5),
-    "salt_and_pepper": salt_and_pepper_noise(0.3, -2.0, 3.0),
+    "salt_and_pepper": salt_and_pepper_noise(0.3, -2.0, 3.0), "snr": signal_to_noise(-5.0, 20.0),
 }  # fmt: skip
 COUNT, CELLS, WIDTH = 400, 5, 7
 
@@ -81,3 +81,29 @@ def test_the_noise_belongs_to_the_sample_and_the_epoch(kind):
                     Draw(0, torch.zeros(1).long(), torch.tensor([3])))[0].value  # fmt: skip
     assert torch.equal(alone[0], spoilt(corrupt)[3])
     assert not torch.equal(spoilt(corrupt, draws(epoch=1))[3], alone[0])
+
+
+def ratios(corrupt: Corruption, value: Tensor) -> Tensor:
+    """The signal-to-noise ratio of each sample, in decibels."""
+    position = torch.arange(value.shape[1]).expand(len(value), -1)
+    tokens = Tokens(value, Place(position, torch.zeros_like(position), (value.shape[1],)))
+    noise = corrupt(tokens, draws(len(value)))[0].value - value
+    return 10 * (value.flatten(1).var(1) / noise.flatten(1).square().mean(1)).log10()
+
+
+def test_the_ratio_of_signal_to_noise_is_the_one_asked_for_however_loud_a_sample_is():
+    scale = torch.tensor([0.01, 1.0, 100.0])[:, None, None]
+    value = 5 + scale * torch.randn(3, 100, 50, generator=torch.Generator().manual_seed(0))
+    for decibels in (0.0, 10.0):
+        found = ratios(signal_to_noise(decibels, decibels), value)
+        torch.testing.assert_close(found, torch.full((3,), decibels), atol=0.4, rtol=0)
+
+
+def test_each_sample_has_a_ratio_of_its_own_spread_over_the_range_and_silence_stays():
+    value = torch.randn(200, 40, 20, generator=torch.Generator().manual_seed(0))
+    found = ratios(signal_to_noise(-5.0, 20.0), value)
+    assert -5.5 < float(found.min()) < -3
+    assert 18 < float(found.max()) < 20.5
+    assert float(found.mean()) == pytest.approx(7.5, abs=2)
+    silence = whole()._replace(value=torch.full((COUNT, CELLS, WIDTH), -1.75))
+    assert torch.equal(signal_to_noise(-5.0, 20.0)(silence, draws())[0].value, silence.value)

@@ -43,14 +43,11 @@ VIT = {"layers": 1, "width": 32, "heads": 2, "intermediate": 64, "patch": 4, "au
 RESNET_VIDEO = {"widths": [8, 16], "depths": [1, 1], "frames": 2}
 TUBELETS = {name: size for name, size in VIT.items() if name != "audio_patch"}
 RESNET = {"widths": [8, 16], "depths": [1, 1], "small_stem": True}
+SPECTRA = {name: size for name, size in VIT.items() if name not in ("audio_patch", "frames")}
 SIZES: dict[str, dict[str, Any]] = {
-    "wav2vec2": WAV2VEC2,
-    "vit": VIT,
-    "videomae": TUBELETS,
-    "vjepa2": TUBELETS,
-    "resnet": RESNET,
+    "wav2vec2": WAV2VEC2, "vit": VIT, "ast": SPECTRA, "videomae": TUBELETS, "vjepa2": TUBELETS, "resnet": RESNET,
     "resnet_video": RESNET_VIDEO,
-}
+}  # fmt: skip
 PREDICTOR = {"predictor_layers": 1, "predictor_width": 32, "predictor_heads": 2}
 GENERATOR = {"generator_layers": 1, "generator_width": 32, "generator_heads": 2}
 DECODER = {"decoder_layers": 1, "decoder_width": 32, "decoder_heads": 2}
@@ -97,6 +94,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "wav2vec2": (SOUNDS, {"span_frames": 3, "start_ratio": 0.15, "num_codes": 8, "code_width": 16}),
     "hubert": (SOUNDS, {"span_frames": 3, "start_ratio": 0.15, "num_clusters": 6, "embedding_width": 16}),
     "data2vec_audio": (SOUNDS, {**PREDICTOR, "span_frames": 3, "num_masks": 2, "top_layers": 1}),
+    "audio_denoising": (SOUNDS, {}),
     "frame_prediction": (CLIPS, PREDICTOR),
     "frame_prediction_latent": (CLIPS, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "frame_prediction_gan": (CLIPS, {**GENERATOR, "latent_width": 4}),

@@ -20,9 +20,11 @@ from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
 from mmssl.evaluate.knn import knn_accuracy
 from mmssl.evaluate.latents import latent_results
+from mmssl.evaluate.logmel import logmel_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.negatives import Negatives, elsewhere
 from mmssl.evaluate.probe import linear_probe
+from mmssl.evaluate.temporal import temporal_results
 from mmssl.evaluate.text import caption_results
 from mmssl.evaluate.uncertainty import uncertainty_results
 from mmssl.evaluate.worlds import events_of
@@ -143,6 +145,8 @@ def evaluate_media(
         results |= {prefix + key: value for key, value in kept.items()}
     if labelled is not None:
         results |= about_labels(labelled)
+        if "audio" in inputs.modalities:
+            results |= logmel_results(labelled, inputs, config)
     return results
 
 
@@ -203,4 +207,5 @@ def model_results(
             for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
                 results |= retrieval_results(part, batch, names, kinds)
         results |= pair_results(part, prepared(heldout, inputs, config, rows, device, part.views), names, labels)
-    return results | collapse_of(objective, heldout, inputs, config)
+    temporal = temporal_results(objective.encoder, heldout, inputs, config)
+    return results | collapse_of(objective, heldout, inputs, config) | temporal

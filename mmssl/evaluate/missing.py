@@ -6,7 +6,7 @@ So the model's own grid says how much more than the segment is hidden from it. T
 """
 
 from collections.abc import Iterator
-from math import ceil, gcd, inf
+from math import ceil, floor, gcd, inf
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,24 @@ class Window(NamedTuple):
     heard: list[Float[Tensor, " T"]]  # each prediction as a sound, at the run's rate, its known samples as they are
 
 
+class Gaps(NamedTuple):
+    """A recording, the same with silence where it is hidden, and which samples these are."""
+
+    whole: Recording
+    plain: Recording
+    hidden: Bool[np.ndarray, " T"]
+
+
+class Grain(NamedTuple):
+    """What decides where a window begins: instants at which both rates have a sample, the time of a patch, and how far
+    from its middle a column hears.
+    """
+
+    step_seconds: float
+    patch_seconds: float
+    reach_seconds: float
+
+
 class Filled(NamedTuple):
     """A recording with each of the predictions in its hidden ranges."""
 
@@ -56,14 +74,17 @@ def filled_in(
     """Each range filled in within a window of data.seconds around it; `number` is that of the sample whose draws are
     taken. ConfigError where the method predicts no spectrogram, or all of a window is hidden.
     """
-    cut = cut_to_fill(objective)
-    hidden = sound.inside(ranges)
+    cut, hidden = cut_to_fill(objective), sound.inside(ranges)
     plain = sound._replace(samples=np.where(hidden, np.float32(0), sound.samples))
+    gaps = Gaps(sound, plain, hidden)
     windows: list[Window] = []
     sounds: list[Float[np.ndarray, "C T"]] = []
-    step = common_step(sound.rate_hz, inputs.config.audio.rate_hz)
-    for start, mine in windows_of(sound.seconds, ranges, inputs.config.data.seconds, step):
-        window = one_window(objective, inputs, cut, (plain, sound), hidden, start, samples, number + len(windows))
+    grain = Grain(
+        common_step(sound.rate_hz, inputs.log_mel.rate_hz), cut.patch[0] * inputs.config.audio.hop_seconds,
+        reach_of(inputs.log_mel, sound.rate_hz) / 2 / inputs.log_mel.rate_hz,
+    )  # fmt: skip
+    for start, mine in windows_of(sound.seconds, ranges, inputs.config.data.seconds, grain):
+        window = one_window(objective, inputs, gaps, start, samples, number + len(windows))
         sounds = sounds or [plain.samples.copy() for _ in window.heard]
         for whole, heard in zip(sounds, window.heard, strict=True):
             put(whole, sound.rate_hz, heard, inputs.config.audio.rate_hz, start, sound.inside(mine))
@@ -89,15 +110,20 @@ def common_step(native_hz: int, rate_hz: int) -> float:
     return 1 / (common if common >= LEAST_COMMON_HZ else native_hz)
 
 
-def windows_of(length: float, ranges: list[Range], seconds: float, step: float) -> Iterator[tuple[float, list[Range]]]:
+def windows_of(length: float, ranges: list[Range], seconds: float, grain: Grain) -> Iterator[tuple[float, list[Range]]]:
     """(start, the ranges that are filled there): the whole of a sound that is no longer than a window, else a window
-    with the first range that is left in its middle, and others that lie well within it. A start is a multiple of
-    `step`.
+    with the first range that is left near its middle, and others that lie well within it. It begins so that what is
+    hidden begins with a patch.
     """
     left = list(ranges)
     while left:
-        middle = (left[0].start + left[0].end) / 2
-        start = ceil(min(max(0.0, middle - seconds / 2), max(0.0, length - seconds)) / step - 1e-6) * step
+        centred = (left[0].start + left[0].end - seconds) / 2
+        begins = left[0].start - grain.reach_seconds
+        start = begins - round((begins - centred) / grain.patch_seconds) * grain.patch_seconds
+        if left[0].end + grain.reach_seconds > start + seconds:
+            start = centred  # there is hardly room for what is hidden
+        latest = ceil(max(0.0, length - seconds) / grain.step_seconds - 1e-6)
+        start = min(max(0, floor(start / grain.step_seconds + 1e-6)), latest) * grain.step_seconds
         low = start + EDGE * seconds if start > 0 else 0.0
         high = start + (1 - EDGE) * seconds if start + seconds < length else inf
         mine = [one for one in left if low <= one.start and one.end <= high] or left[:1]
@@ -105,16 +131,13 @@ def windows_of(length: float, ranges: list[Range], seconds: float, step: float) 
         yield start, mine
 
 
-def one_window(
-    objective: Objective, inputs: Inputs, cut: Cut, sounds: tuple[Recording, Recording],
-    hidden: Bool[np.ndarray, " T"], start: float, samples: int, number: int,
-) -> Window:  # fmt: skip
+def one_window(objective: Objective, inputs: Inputs, gaps: Gaps, start: float, samples: int, number: int) -> Window:
     """One window of a sound without and with what is hidden of it, filled in."""
-    config, log_mel = inputs.config, inputs.log_mel
+    config, log_mel, native_hz, cut = inputs.config, inputs.log_mel, gaps.whole.rate_hz, cut_to_fill(objective)
     rate, seconds = config.audio.rate_hz, config.data.seconds
-    plain, whole = (heard_from(one, rate, start, seconds) for one in sounds)
-    is_hidden = nearest_samples(hidden, sounds[0].rate_hz, rate, start, len(plain))
-    times = hidden_times(log_mel, is_hidden, cut, sounds[0].rate_hz)
+    plain, whole = (heard_from(one, rate, start, seconds) for one in (gaps.plain, gaps.whole))
+    is_hidden = nearest_samples(gaps.hidden, native_hz, rate, start, len(plain))
+    times = hidden_times(log_mel, is_hidden, cut, native_hz)
     if len(times) == cut.grid[0]:
         raise ConfigError(
             f"--hide: nothing is left to see of the {seconds:g} s from {start:.3g} s on, which the run sees at once "
@@ -130,7 +153,7 @@ def one_window(
             "nobody can hear; expected a method that predicts spectrograms, like audio_mae"
         )
     columns = log_mel(plain[None])[0]
-    there = ~touched_columns(log_mel, is_hidden, sounds[0].rate_hz)[: len(columns), None]
+    there = ~touched_columns(log_mel, is_hidden, native_hz)[: len(columns), None]
     said = [torch.where(there, columns, one[0].cpu()) for one in found[NAME].samples]
     heard = [continued(log_mel, one, plain, is_hidden) for one in said]
     shown = found[NAME]._replace(original=log_mel(whole[None]), samples=[one[None] for one in said])
@@ -155,8 +178,16 @@ def nearest_samples(
 def touched_columns(log_mel: LogMel, hidden: Bool[Tensor, " T"], native_hz: int) -> Bool[Tensor, " F"]:
     """Which columns hear a hidden sample, or one that resampling has mixed with it."""
     centres = (torch.arange(log_mel.frames(len(hidden))) * log_mel.hop).round().long()
-    reach = 0 if native_hz == log_mel.rate_hz else REACH * max(1.0, log_mel.rate_hz / native_hz)
-    return touched_frames(hidden, centres, log_mel.window + 2 * (log_mel.step + int(reach)))
+    return touched_frames(hidden, centres, reach_of(log_mel, native_hz))
+
+
+def reach_of(log_mel: LogMel, native_hz: int) -> int:
+    """Samples that a column hears: its window, half a step where columns do not lie at whole steps, and what resampling
+    mixes with a sample, on both sides.
+    """
+    step = 0 if log_mel.hop == log_mel.step else log_mel.step
+    resampling = 0 if native_hz == log_mel.rate_hz else ceil(REACH * max(1.0, log_mel.rate_hz / native_hz))
+    return log_mel.window + step + 2 * resampling
 
 
 def hidden_times(log_mel: LogMel, hidden: Bool[Tensor, " T"], cut: Cut, native_hz: int) -> list[int]:

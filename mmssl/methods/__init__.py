@@ -8,7 +8,7 @@ from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deep
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_clusters import av_cluster, xdc
 from mmssl.methods.cross_modal import audio_visual_barlow, audio_visual_contrastive, audio_visual_vicreg, multimodal
-from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
+from mmssl.methods.denoising import audio_denoising, beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
 from mmssl.methods.jepa import data2vec, ijepa, vjepa
@@ -61,6 +61,7 @@ METHODS = {
     "latent_diffusion": latent_diffusion,
     "sparse_coding": sparse_coding,
     "audio_mae": audio_mae,
+    "audio_denoising": audio_denoising,
     "wav2vec2": wav2vec2,
     "hubert": hubert,
     "data2vec_audio": data2vec_audio,

@@ -1,4 +1,6 @@
-"""Methods of pictures whose encoder reads all of a picture, noisy or masked, and answers in input space or in codes."""
+"""Methods whose encoder reads all of a picture or spectrogram, noisy or masked, and answers in input space or in
+codes.
+"""
 
 from typing import Any, Literal
 
@@ -8,11 +10,12 @@ from mmssl.energy import absolute_error, cross_entropy, squared_error
 from mmssl.errors import ConfigError
 from mmssl.methods.hiding import Mask, Ratio, hiding
 from mmssl.methods.pixels import Count, Positive, only
+from mmssl.modalities.grids import Cut
 from mmssl.models.mask import MaskPatch, zeros
 from mmssl.models.predictor import TokenHead
 from mmssl.models.target import Codes
 from mmssl.models.transformer import TransformerEncoder
-from mmssl.noise import gaussian_noise, masking_noise, salt_and_pepper_noise
+from mmssl.noise import gaussian_noise, masking_noise, salt_and_pepper_noise, signal_to_noise
 from mmssl.objectives import Objective, Predictive, SampledCodes, Stream
 from mmssl.objectives.predictive import Energy, Fill
 from mmssl.pretrained import tokenizer_of_run
@@ -20,17 +23,24 @@ from mmssl.sections import Text
 from mmssl.tokens import in_place
 
 Noise = Literal["masking", "gaussian", "salt_and_pepper"]
+SoundNoise = Literal["masking", "gaussian", "snr"]
+Decibels = tuple[float, float]
 LOWEST, HIGHEST = (0 - MEAN) / DEVIATION, (1 - MEAN) / DEVIATION  # of a normalised picture's numbers
 
 
-def whole_stream(
-    encoder: TransformerEncoder, corrupt: Corruption, energy: Energy, fill: Fill, answer_width: int
-) -> Stream:
-    """Pictures of which the encoder reads all places, answered by one linear layer from each embedding."""
+def whole_stream(cut: Cut, width: int, corrupt: Corruption, energy: Energy, fill: Fill, answer_width: int) -> Stream:
+    """Samples of which an encoder of this width reads all places, answered by one linear layer from each embedding."""
     return Stream(
-        tokenize=encoder.cut("image").tokenize, corrupt=corrupt, energy=energy, pairing=in_place, fill=fill,
-        predictor=TokenHead(encoder.width, answer_width, "image"),
+        tokenize=cut.tokenize, corrupt=corrupt, energy=energy, pairing=in_place, fill=fill,
+        predictor=TokenHead(width, answer_width, cut.name),
     )  # fmt: skip
+
+
+def denoised(encoder: TransformerEncoder, name: str, corrupt: Corruption) -> Predictive:
+    """All numbers of a modality from noisy ones; hidden patches are 0."""
+    cut = encoder.cut(name)
+    stream = whole_stream(cut, encoder.width, corrupt, squared_error, zeros, cut.width)
+    return Predictive(streams={name: stream}, encoder=encoder)
 
 
 def denoising_autoencoder(
@@ -44,13 +54,32 @@ def denoising_autoencoder(
     `noise_deviation` is that of gaussian noise, where black is 0 and white 1. Hidden patches are 0: masking noise upon
     whole patches.
     """
-    found = only(encoder, "image")
     kinds = {
         "masking": masking_noise(noise_ratio), "gaussian": gaussian_noise(noise_deviation / DEVIATION),
         "salt_and_pepper": salt_and_pepper_noise(noise_ratio, LOWEST, HIGHEST),
     }  # fmt: skip
-    stream = whole_stream(found, kinds[noise], squared_error, zeros, found.cut("image").width)
-    return Predictive(streams={"image": stream}, encoder=found)
+    return denoised(only(encoder, "image"), "image", kinds[noise])
+
+
+def audio_denoising(
+    encoder: Any, modalities: Any, *, noise: SoundNoise = "snr", noise_ratio: Ratio = 0.25,
+    noise_deviation: Positive = 0.3, noise_decibels: Decibels = (-5.0, 20.0),
+) -> Objective:  # fmt: skip
+    """Denoising autoencoder on log-mel spectrograms: all of one from a noisy one, squared error, an affine decoder
+    (Vincent et al. 2008, ICML; 2010, JMLR 11, here upon spectrograms).
+
+    Normal noise of a signal-to-noise ratio drawn for each sound from `noise_decibels` (snr), or of `noise_deviation` in
+    units of the spectrogram, 20 dB (gaussian), or `noise_ratio` of the single numbers set to 0, -45 dB (masking).
+    Hidden patches are 0: masking noise upon whole patches.
+    """
+    low, high = noise_decibels
+    if low > high:
+        raise ConfigError(f"method.noise_decibels [{low:g}, {high:g}]: expected the lower ratio first")
+    kinds = {
+        "masking": masking_noise(noise_ratio), "gaussian": gaussian_noise(noise_deviation),
+        "snr": signal_to_noise(low, high),
+    }  # fmt: skip
+    return denoised(only(encoder, "audio"), "audio", kinds[noise])
 
 
 def simmim(
@@ -64,7 +93,7 @@ def simmim(
     found = only(encoder, "image")
     width = found.cut("image").width
     corrupt = hiding(mask, hidden_ratio, unit=whole_units(found, unit))
-    stream = whole_stream(found, corrupt, absolute_error, MaskPatch(width), width)
+    stream = whole_stream(found.cut("image"), found.width, corrupt, absolute_error, MaskPatch(width), width)
     return Predictive(streams={"image": stream}, encoder=found)
 
 
@@ -93,6 +122,11 @@ def beit(
     cut = found.cut("image")
     tokenizer = tokenizer_of_run(pretrained, modalities, cut)
     stream = whole_stream(
-        found, hiding(mask, hidden_ratio, block_ratio), cross_entropy, MaskPatch(cut.width), tokenizer.num_codes
+        cut,
+        found.width,
+        hiding(mask, hidden_ratio, block_ratio),
+        cross_entropy,
+        MaskPatch(cut.width),
+        tokenizer.num_codes,
     )
     return SampledCodes(streams={"image": stream}, encoder=found, target=Codes(tokenizer), rounds=rounds)

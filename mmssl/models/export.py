@@ -25,6 +25,7 @@ from mmssl.modalities.grids import Cut
 from mmssl.modalities.text import Vocabulary
 from mmssl.models.convnet import ConvolutionalEncoder
 from mmssl.models.encoder import TextEncoder
+from mmssl.models.spectrogram_transformer import stock_spectrogram_encoder
 from mmssl.models.stock_video import stock_encoder
 from mmssl.models.transformer import TransformerEncoder, position_table
 from mmssl.models.wav2vec2 import WaveformEncoder
@@ -56,7 +57,10 @@ def export_encoder(encoder: nn.Module, folder: Path) -> None:
     processor, for waveforms a feature extractor.
 
     The last hidden states after the class token, or the feature map, are our tokens; `pooler_output` of a transformer
-    is the class token. ConfigError where no stock class computes the same: several modalities in one encoder, words in
+    is the class token. Of spectrograms, encoder.name ast becomes `ASTModel`, whose patches are our tokens with bands
+    before times, behind two more tokens, and which reads our spectrograms: its feature extractor makes others, so none
+    is written. A vit has one class token and patches that need not be square, which `ASTModel` cannot compute: it stays
+    a `ViTModel`. ConfigError where no stock class computes the same: several modalities in one encoder, words in
     it, and convolutions whose first layers are not the stock ones.
     """
     cut = None
@@ -104,6 +108,9 @@ def stock_transformer(encoder: nn.Module) -> tuple[PreTrainedModel, Cut]:
     video = stock_encoder(encoder)
     if video is not None:
         return video, encoder.cut("video")
+    spectrogram = stock_spectrogram_encoder(encoder)
+    if spectrogram is not None:
+        return spectrogram, encoder.cut("audio")
     cut, *others = encoder.cuts.values()
     if others or not isinstance(cut, Cut):
         raise ConfigError(

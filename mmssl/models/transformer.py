@@ -18,6 +18,7 @@ from mmssl.errors import ConfigError
 from mmssl.modalities.grids import Cut, Words
 from mmssl.tokens import Place, Tokens
 
+CPU = torch.device("cpu")
 EPSILON = 1e-6  # of the layer norms
 PERCEPTRONS = (ViTMLP, VJEPA2MLP)  # of the layers of all stacks
 Positions = Literal["grid", "row", "none"]  # added to tokens: of each axis, of their number in a row, or nothing
@@ -117,7 +118,8 @@ class TransformerEncoder(nn.Module):
     """Embed, add where each token lies, run the layers: on what is seen only, each modality alone or all together.
 
     A class token stands before each sequence, as in the stock ViT; it is the summary of the sequence's first modality.
-    Without one there is no summary. `stack` makes the layers.
+    Without one there is no summary, of several it is their mean. `stack` makes the layers. `learns_positions`: a vector
+    is learnt for each place, so that all views have one size.
     """
 
     layers: Any  # a `Layers`, or what is called alike and has a config, layers and a last norm
@@ -125,14 +127,19 @@ class TransformerEncoder(nn.Module):
 
     def __init__(
         self, cuts: dict[str, Cut | Words], *, stack: Callable[[], nn.Module], width: int, fused: bool,
-        positions: Positions = "grid", has_class_token: bool = True,
+        positions: Positions = "grid", has_class_token: bool = True, num_class_tokens: int = 1,
+        learns_positions: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.cuts, self.width, self.fused, self.positions = cuts, width, fused, positions
         self.embed = nn.ModuleDict({name: cut.embedding(width) for name, cut in cuts.items()})
         initialise(self.embed)
         self.modality = nn.ParameterDict({name: nn.Parameter(0.02 * torch.randn(width)) for name in cuts})
-        self.first = nn.Parameter(0.02 * torch.randn(width)) if has_class_token else None
+        if learns_positions:  # a vector for each place, which begins as sines and cosines
+            for name, vector in self.modality.items():
+                self.modality[name] = nn.Parameter(vector.detach() + position_table(self.cut(name).grid, width, CPU))
+        shape = (width,) if num_class_tokens == 1 else (num_class_tokens, width)
+        self.first = nn.Parameter(0.02 * torch.randn(shape)) if has_class_token else None
         self.layers = stack()
 
     def forward(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
@@ -145,12 +152,12 @@ class TransformerEncoder(nn.Module):
         documents = [tokens.place.document for tokens in seen.values()]
         where = [tokens.place.position for tokens in seen.values()]
         if self.first is not None:  # it belongs to the first document of the row
-            parts.insert(0, self.first.expand(len(parts[0]), 1, -1).to(parts[0].dtype))
-            documents.insert(0, documents[0].new_zeros(len(documents[0]), 1))
+            parts.insert(0, torch.atleast_2d(self.first).expand(len(parts[0]), -1, -1).to(parts[0].dtype))
+            documents.insert(0, documents[0].new_zeros(parts[0].shape[:2]))
             where.insert(0, torch.zeros_like(documents[0]))
         lengths = [part.shape[1] for part in parts]
         values = [*self.layers(torch.cat(parts, 1), torch.cat(documents, 1), torch.cat(where, 1)).split(lengths, 1)]
-        summary = None if self.first is None else values.pop(0)[:, 0]
+        summary = None if self.first is None else values.pop(0).mean(1)
         summaries = [summary, *[None] * (len(values) - 1)]
         return {
             name: Tokens(part, seen[name].place, summary)
@@ -170,7 +177,7 @@ class TransformerEncoder(nn.Module):
     @property
     def num_first(self) -> int:
         """Tokens before those of the modalities."""
-        return 0 if self.first is None else 1
+        return 0 if self.first is None else len(torch.atleast_2d(self.first))
 
     def cut(self, name: str) -> Cut:
         """How a modality of patches is cut."""
@@ -181,4 +188,14 @@ class TransformerEncoder(nn.Module):
     def embedded(self, name: str, tokens: Tokens) -> Float[Tensor, "B N D"]:
         """The layers' input for one modality."""
         where = positions(tokens.place, self.width, self.positions)
-        return self.embed[name](tokens.value) + (where + self.modality[name])
+        return self.embed[name](tokens.value) + (where + self.vectors(name, tokens.place))
+
+    def vectors(self, name: str, place: Place) -> Float[Tensor, "*N D"]:
+        """What is learnt of a modality, or of each of its places: ConfigError where a view has other places."""
+        found = self.modality[name]
+        if found.ndim == 1:
+            return found
+        if place.grid != self.cut(name).grid:
+            mine, theirs = (" x ".join(map(str, grid)) for grid in (self.cut(name).grid, place.grid))
+            raise ConfigError(f"{name} of {theirs} patches: the encoder learns positions of {mine}; expected one size")
+        return found[place.position]

@@ -64,6 +64,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "latent.perplexity": "Codes in use (perplexity)",
         "latent.prior_gap": "Posteriors of all samples from the prior, nats a unit",
     },
+    "Codes": {
+        "codes.perplexity": "Codes of the codebooks in use (perplexity)",
+        "codes.entries": "Codes of a codebook",
+    },
     "Retrieval": {
         "retrieval.candidates": "Candidates to choose from",
         "retrieval.distinct_candidates": "Candidates of other kinds to choose from, mean",
@@ -77,6 +81,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "finetune.accuracy": "Fine-tuning accuracy",
         "absent.{}.knn.accuracy": "kNN accuracy, without {}",
         "absent.{}.probe.accuracy": "Linear probe accuracy, without {}",
+        "logmel.knn.accuracy": "kNN accuracy of log-mel statistics",
+        "logmel.probe.accuracy": "Linear probe accuracy of log-mel statistics",
         "labelled.majority_accuracy": "Accuracy of guessing the most frequent class",
         "labelled.classes": "Classes",
         "labelled.train": "Labelled samples for training",
@@ -88,6 +94,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "collapse.effective_rank": "Effective rank",
         "collapse.reachable_rank": "Effective rank that can be reached",
         "collapse.std": "Standard deviation of embeddings, 1 = isotropic",
+        "collapse.temporal_verdict": "Verdict on the frames of a clip",
+        "collapse.temporal_rank": "Effective rank of the frames of a clip",
+        "collapse.temporal_reachable_rank": "Effective rank that frames can reach",
+        "collapse.temporal_share": "Share of the variance that lies within clips",
         "collapse.batch_std": "Standard deviation within a training batch, 1 = isotropic",
         "collapse.mean_ratio": "Error of a view predicted by the other, 1 = of the mean predicted",
         "collapse.alpha_req": "Slope of the eigenspectrum (α-ReQ)",
@@ -122,6 +132,7 @@ BEST: dict[str, int] = {
 # Of the data, not of a model: the same whatever was trained, so no row of random weights, and none is the better one.
 OF_DATA = {
     *("encoder.parameters", "collapse.reachable_rank", "collapse.compared.reachable_rank"),
+    *("collapse.temporal_reachable_rank", "codes.entries", "logmel.knn.accuracy", "logmel.probe.accuracy"),
     *("video.copy_last.psnr", "video.copy_last.ssim", "video.mean_of_futures.psnr", "video.mean_of_futures.ssim"),
     *("video.energy_score.of_the_truth", "video.diversity.of_the_truth"),
     *("uncertainty.coverage_of_the_truth", "text.floor"),

@@ -42,7 +42,7 @@ def picture(filled: Filled, inputs: Inputs):
             spectrogram_picture(each, zoom=2) for each in (one.original[0], *(part[0] for part in one.samples), heard)
         ]
         rows.append(views)
-        names.append(f"{window.start_seconds:.2f}–{window.start_seconds + seconds:.2f} s")
+        names.append(f"{window.start_seconds:.2f}-{window.start_seconds + seconds:.2f} s")
     count = len(filled.sounds)
     predicted = ["predicted"] if count == 1 else [f"predicted {number + 1}" for number in range(count)]
     return sheet(rows, ["seen", "hidden: in the file", *predicted, "heard"], names=names, note=NOTE)

@@ -115,14 +115,18 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("latent.active_units", "  its active units"),
     ("latent.perplexity", "  codes in use"),
     ("latent.prior_gap", "  nats a unit from the prior"),
+    ("codes.perplexity", "codes in use (perplexity)"),
     ("collapse.effective_rank", "effective rank"),
     ("collapse.compared.effective_rank", "  of what is compared"),
+    ("collapse.temporal_rank", "  of the frames of a clip"),
     ("collapse.lidar", "  of what views share (LiDAR)"),
     ("collapse.mean_ratio", "error of a view by the other / mean"),
     ("collapse.alignment", "alignment of two views, 0 is equal"),
     ("collapse.uniformity", "uniformity, -4 is spread evenly"),
     ("knn.accuracy", "kNN accuracy"),
     ("probe.accuracy", "linear probe accuracy"),
+    ("logmel.knn.accuracy", "kNN of log-mel statistics"),
+    ("logmel.probe.accuracy", "  linear probe"),
     ("finetune.accuracy", "fine-tuning accuracy"),
 )
 FAMILIES = ("energy.ladder.", "energy.", "absent.", "retrieval.")  # every measure of these is shown

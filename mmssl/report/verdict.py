@@ -28,8 +28,10 @@ class Finding(NamedTuple):
 
 def judge(evaluation: dict[str, Any]) -> list[Finding]:
     """A finding for each thing that this run measured; what was not measured is not judged."""
-    judges = (_collapse, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _probe, _absent,
-              _collapse_of_parts)  # fmt: skip
+    judges = (
+        _collapse, _temporal, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _probe, _absent,
+        _collapse_of_parts,
+    )  # fmt: skip
     return [finding for one in judges if (finding := one(evaluation)) is not None]
 
 
@@ -44,6 +46,21 @@ def _collapse(evaluation: dict[str, Any]) -> Finding | None:
     if named := evaluation.get("collapse.modalities"):
         sentence += f"; each modality alone: {named}"
     return Finding(_state(verdict), "Collapse", verdict, f"{sentence}.")
+
+
+def _temporal(evaluation: dict[str, Any]) -> Finding | None:
+    """Whether the frames of a clip differ, of the first modality that has them."""
+    key = next((key for key in sorted(evaluation, key=len) if key.endswith("collapse.temporal_verdict")), "")
+    if key not in evaluation or key.startswith("random_init."):
+        return None
+    verdict, prefix = str(evaluation[key]), key.removesuffix("verdict")
+    meaning = {
+        "healthy": "The frames of a clip differ", "partial": "The frames of a clip differ in few of their dimensions",
+        "constant": "The frames of a clip are alike: it has one embedding at all times",
+    }.get(verdict, "Not a known verdict")  # fmt: skip
+    rank = tables.number(evaluation.get(f"{prefix}rank"))
+    state = {"healthy": "good", "partial": "warning"}.get(verdict, "bad")
+    return Finding(state, "Frames of a clip", verdict, f"{meaning}; effective rank {rank} within a clip.")
 
 
 def _collapse_of_parts(evaluation: dict[str, Any]) -> Finding | None:

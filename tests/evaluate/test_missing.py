@@ -13,7 +13,7 @@ from tiny import GRIDS, MEDIA, tiny_encoder
 from mmssl.drop import drop_random
 from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
-from mmssl.evaluate.missing import common_step, filled_in, interpolated, windows_of
+from mmssl.evaluate.missing import Grain, common_step, filled_in, interpolated, windows_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.methods.jepa import embedding_stream
@@ -26,6 +26,7 @@ from mmssl.tokens import Place, Tokens
 
 RATE = 2000  # of the run: 16 columns of 0.125 s in 2 seconds, 4 of them in a patch
 RANGES = [Range(0.9, 1.1)]
+GRAIN = Grain(step_seconds=0.01, patch_seconds=0.1, reach_seconds=0.03)
 
 
 def tone(hertz: float, seconds: float, rate: int, channels: int = 1) -> np.ndarray:
@@ -134,7 +135,7 @@ def test_of_a_long_sound_each_range_has_a_window_around_it(run):
     ranges = [Range(1.0, 1.2), Range(2.0, 2.1), Range(6.5, 7.0)]
     filled = filled_in(*run, sound, ranges, samples=1)
     starts = [window.start_seconds for window in filled.windows]
-    assert starts == pytest.approx([0.1, 1.05, 5.0])
+    assert starts == pytest.approx([0.25, 1.0, 5.0], abs=0.3)
     assert len(filled.sounds) == 1
     hidden = sound.inside(ranges)
     assert np.array_equal(filled.sounds[0].samples[:, ~hidden], sound.samples[:, ~hidden])
@@ -143,14 +144,15 @@ def test_of_a_long_sound_each_range_has_a_window_around_it(run):
 
 
 def test_ranges_that_lie_in_one_window_are_hidden_together():
-    assert list(windows_of(1.5, [Range(0.1, 0.2), Range(1.2, 1.3)], 2.0, 0.01)) == [
+    assert list(windows_of(1.5, [Range(0.1, 0.2), Range(1.2, 1.3)], 2.0, GRAIN)) == [
         (0.0, [Range(0.1, 0.2), Range(1.2, 1.3)])
     ]
-    found = list(windows_of(9.0, [Range(3.9, 4.1), Range(4.5, 4.6), Range(8.9, 9.0)], 2.0, 0.01))
-    assert [start for start, _ in found] == pytest.approx([3.0, 7.0])
+    found = list(windows_of(9.0, [Range(3.9, 4.1), Range(4.5, 4.6), Range(8.9, 9.0)], 2.0, GRAIN))
+    assert [start for start, _ in found] == pytest.approx([3.0, 7.0], abs=0.06)
+    assert (3.9 - 0.03 - found[0][0]) / 0.1 == pytest.approx(round((3.9 - 0.03 - found[0][0]) / 0.1), abs=1e-6)
     assert [len(mine) for _, mine in found] == [2, 1]
     # an instant at which both 4410 and 2100 Hz have a sample
-    ((start, _),) = windows_of(9.0, [Range(4.113, 4.2)], 2.0, common_step(4410, 2100))
+    ((start, _),) = windows_of(9.0, [Range(4.113, 4.2)], 2.0, GRAIN._replace(step_seconds=common_step(4410, 2100)))
     assert start * 210 == pytest.approx(round(start * 210), abs=1e-9)
 
 
@@ -206,5 +208,9 @@ def test_as_much_is_hidden_as_hears_the_segment_and_no_more(run):
     cut = objective.encoder.cut("audio")
     assert isinstance(cut, Cut)
     (window,) = filled_in(objective, inputs, sound, [Range(0.9, 0.95)], samples=1).windows
-    # columns of 0.125 s hear 0.156 s on both sides: those from 0.75 s on, so patches of 0.5 s from 0.5 s to 1.5 s
+    # columns every 0.125 s hear 0.156 s on both sides: those at 0.75, 0.875 and 1.0 s, so patches from 0.5 s to 1.5 s
     assert window.found.is_hidden[0, :, 0].nonzero()[:, 0].tolist() == list(range(4, 12))
+    # of a longer sound the window begins so that they lie in one patch of 0.5 s
+    longer = Recording(tone(300.0, 6.0, RATE), RATE)
+    (window,) = filled_in(objective, inputs, longer, [Range(2.9, 2.95)], samples=1).windows
+    assert int(window.found.is_hidden[0, :, 0].sum()) == 4

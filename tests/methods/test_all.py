@@ -206,7 +206,7 @@ def test_a_restored_run_takes_the_same_steps_to_the_bit(method, encoder, tmp_pat
 STOCK = {
     **dict.fromkeys([name for name, (reads, _) in MEDIA.items() if reads == ("image",)], "ViTModel"),
     "mae": "ViTMAEModel",
-    "audio_mae": "ViTModel",
+    **dict.fromkeys([name for name, (reads, _) in MEDIA.items() if reads == ("audio",)], "ViTModel"),
     **dict.fromkeys(SPEECH, "Wav2Vec2Model"),
     **dict.fromkeys([name for name, (reads, _) in MEDIA.items() if reads == ("video",)], "VivitModel"),
 }

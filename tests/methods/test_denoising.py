@@ -197,3 +197,23 @@ def test_a_run_without_codes_or_with_other_patches_is_no_tokenizer():
             pytest.raises(ConfigError, match=message),
         ):
             tokenizer_of_run("runs/x", {}, cut)
+
+
+def test_a_sound_is_denoised_as_a_picture_is_and_each_kind_of_noise_is_its_own():
+    batch = tiny_batch("audio_denoising", COUNT)
+    found = {kind: made("audio_denoising", noise=kind).eval() for kind in ("snr", "gaussian", "masking")}
+    seen = {kind: objective.corrupted(batch)[1]["audio"].value for kind, objective in found.items()}
+    whole = found["snr"].corrupted(batch)[0]["audio"].value
+    assert (seen["masking"][seen["masking"] != whole] == 0).all()
+    assert float((seen["gaussian"] - whole).std()) == pytest.approx(0.3, rel=0.1)
+    spread = (seen["snr"] - whole).flatten(1).std(1)
+    assert spread.max() > 1.2 * spread.min()
+    for objective in found.values():
+        tokens, noisy, _ = objective.corrupted(batch)
+        answer = objective.by_name["audio"].predictor(objective.encoder(noisy), tokens["audio"].place)
+        torch.testing.assert_close(loss(objective, batch), (answer - tokens["audio"].value).square().mean())
+
+
+def test_a_range_of_ratios_the_wrong_way_round_is_refused():
+    with pytest.raises(ConfigError, match=r"noise_decibels .*expected the lower ratio first"):
+        made("audio_denoising", noise_decibels=(20.0, -5.0))

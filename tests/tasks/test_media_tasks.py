@@ -151,6 +151,26 @@ def test_predict_fills_in_a_users_files(finished, files, tmp_path, capsys):
     assert {Path(path).parent for path in written} == {tmp_path / "out"}
 
 
+def test_a_missing_segment_is_filled_in_of_sounds_alone(finished, files, tmp_path, capsys):
+    task, run = finished
+    code = call("predict", run, files / "a.wav", "--hide", "0.9-1.1", "--out", tmp_path / "out")
+    if task != "audio_pretraining":
+        assert code == 2
+        assert f"predict --hide: task {task} reads more than sounds, or none" in the_line(capsys)
+        return
+    assert code == 0
+    assert [Path(path).name for path in capsys.readouterr().out.split()] == [
+        "audio-a-filled.png", "audio-a-filled.wav",
+    ]  # fmt: skip
+    for given, hide, code, said in (
+        ("a.wav", "1.9-2.5", 2, "--hide: 1.9-2.5 ends after"), ("a.wav", "half", 2, "--hide: got 'half'; expected"),
+        ("a.wav", "0.4-1.6", 2, "nothing is left to see"), ("a.png", "0.1-0.2", 3, "not of a kind that is read here"),
+        ("none.wav", "0.1-0.2", 3, "no such file"),
+    ):  # fmt: skip
+        assert call("predict", run, files / given, "--hide", hide) == code
+        assert said in the_line(capsys)
+
+
 def test_predict_of_what_cannot_be_read_is_one_line(finished, files, tmp_path, capsys):
     task, run = finished
     suffix = Path(FILES[task]).suffix
