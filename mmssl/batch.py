@@ -24,8 +24,8 @@ class Batch(NamedTuple):
         given = self.views.get(f"{name}.present")
         return torch.ones_like(self.draw.index, dtype=torch.bool) if given is None else given[0]
 
-    def chosen(self, rows: Bool[Tensor, " B"]) -> "Batch":
-        """Some of the samples."""
+    def chosen(self, rows: Bool[Tensor, " B"] | Int[Tensor, " A"]) -> "Batch":
+        """Some of the samples, by a mask or by their places."""
         views = {name: [view[rows] for view in views] for name, views in self.views.items()}
         draw = Draw(self.draw.seed, self.draw.epoch[rows], self.draw.index[rows])
         return Batch(views, draw, None if self.label is None else self.label[rows])

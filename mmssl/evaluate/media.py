@@ -24,6 +24,7 @@ from mmssl.evaluate.logmel import logmel_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.negatives import Negatives, elsewhere
 from mmssl.evaluate.probe import linear_probe
+from mmssl.evaluate.sync import sync_results
 from mmssl.evaluate.temporal import temporal_results
 from mmssl.evaluate.text import caption_results
 from mmssl.evaluate.uncertainty import uncertainty_results
@@ -39,7 +40,8 @@ CANDIDATES = 100  # among which the right one is looked for
 # whatever the weights are
 OF_THE_DATA = (
     "energy_histogram", "candidates", "text.floor", "of_the_truth", "uncertainty.futures", "uncertainty.modes",
-    "true_bits", "video.protocol",
+    "true_bits", "video.protocol", "sync.clips", "sync.rolled_ratio", "sync.chance_auroc",
+    "sync.chance_offset_seconds", "sync.chance_offset_accuracy",
 )  # fmt: skip
 GUESSES = ("video.copy_last.", "video.mean_of_futures.")  # without a model
 
@@ -207,5 +209,7 @@ def model_results(
             for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
                 results |= retrieval_results(part, batch, names, kinds)
         results |= pair_results(part, prepared(heldout, inputs, config, rows, device, part.views), names, labels)
+        if {"video", "audio"} <= {*names} and part.compares("video", "audio"):
+            results |= sync_results(part, inputs, config, heldout, rows)
     temporal = temporal_results(objective.encoder, heldout, inputs, config)
     return results | collapse_of(objective, heldout, inputs, config) | temporal

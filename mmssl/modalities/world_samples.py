@@ -25,6 +25,7 @@ class World(NamedTuple):
     modalities: tuple[str, ...]
     draw: Callable[[int, Indices, Decoding], Values]
     labels: Callable[[int, Indices], list[str]]  # for probes only
+    around: Callable[[int, Indices, Decoding], np.ndarray] | None = None  # sounds from a window before to one behind
 
 
 def events_of_savanna(seed: int, indices: Indices, decoding: Decoding) -> Values:
@@ -44,6 +45,15 @@ def events_of_savanna(seed: int, indices: Indices, decoding: Decoding) -> Values
             stereo = savanna.sounds(scenes, decoding.rate_hz, decoding.seconds)
             values["audio"] = sixteen_bits(stereo if decoding.channels == 2 else stereo.mean(axis=1))
     return values
+
+
+def heard_around(seed: int, indices: Indices, decoding: Decoding) -> np.ndarray:
+    """The sound of a chase as it is stored, from a window before the clip to a window behind it."""
+    from mmssl import savanna
+
+    scenes = savanna.scenes(seed, indices)
+    found = savanna.sounds(scenes, decoding.rate_hz, decoding.seconds, around_seconds=decoding.seconds)
+    return sixteen_bits(found if len(decoding.shapes()["audio"][1]) == 2 else found.mean(axis=1))
 
 
 def centred(pictures: Callable[[int], UInt8[np.ndarray, "n 3 S S"]], sides: tuple[int, int]) -> np.ndarray:
@@ -91,7 +101,7 @@ def digits(seed: int, indices: Indices) -> list[str]:
 
 
 WORLDS: dict[str, World] = {
-    "savanna": World(("text", "image", "audio", "video"), events_of_savanna, predators),
+    "savanna": World(("text", "image", "audio", "video"), events_of_savanna, predators, heard_around),
     "encounters": World(("image",), encounters, preys),
     "digits": World(("video",), flying_digits, digits),
 }

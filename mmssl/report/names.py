@@ -74,7 +74,16 @@ GROUPS: dict[str, dict[str, str]] = {
         "retrieval.{}_to_{}.distinct.r{}": "{} → {}, R@{} among other kinds",
         "retrieval.{}_to_{}.r{}": "{} → {}, R@{}",
     },
-    "Synchrony": {"sync.auroc": "Synchrony AUROC", "sync.offset_seconds": "Error of the offset, s"},
+    "Synchrony": {
+        "sync.auroc": "Synchrony AUROC, the true sound against itself at other times",
+        "sync.chance_auroc": "Synchrony AUROC by another clip's picture",
+        "sync.offset_seconds": "Error of the offset, s",
+        "sync.chance_offset_seconds": "Error of an offset by chance, s",
+        "sync.offset_accuracy": "Offset found to one step",
+        "sync.chance_offset_accuracy": "Offset found to one step by chance",
+        "sync.clips": "Clips with a sound",
+        "sync.rolled_ratio": "Share of the moved sounds that begin again at their end",
+    },
     "Labels": {
         "knn.accuracy": "kNN accuracy",
         "probe.accuracy": "Linear probe accuracy",
@@ -126,7 +135,9 @@ PATTERNS = {key: re.compile(re.escape(key).replace(r"\{\}", "(.+)")) for key in 
 BEST: dict[str, int] = {
     **dict.fromkeys(("auroc", "gap", "accuracy", "coverage", "precision", "psnr", "ssim", "rank1", "other"), HIGHER),
     **dict.fromkeys(("r1", "r5", "r10"), HIGHER),
-    **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation", "offset_seconds"), LOWER),
+    **dict.fromkeys(("cross_entropy", "perplexity", "calibration_error", "total_variation"), LOWER),
+    **dict.fromkeys(("offset_seconds",), LOWER),
+    "offset_accuracy": HIGHER,
     **dict.fromkeys(("energy_score", "crps", "frechet", "lpips", "fvd"), LOWER),
 }
 # Of the data, not of a model: the same whatever was trained, so no row of random weights, and none is the better one.
@@ -137,14 +148,9 @@ OF_DATA = {
     *("video.energy_score.of_the_truth", "video.diversity.of_the_truth"),
     *("uncertainty.coverage_of_the_truth", "text.floor"),
     *("uncertainty.futures", "uncertainty.modes", "uncertainty.true_bits"),
-    *(
-        "retrieval.candidates",
-        "retrieval.distinct_candidates",
-        "labelled.majority_accuracy",
-        "labelled.classes",
-        "labelled.train",
-        "labelled.test",
-    ),
+    *("sync.chance_auroc", "sync.chance_offset_seconds", "sync.chance_offset_accuracy", "sync.clips"),
+    *("sync.rolled_ratio", "retrieval.candidates", "retrieval.distinct_candidates"),
+    *("labelled.majority_accuracy", "labelled.classes", "labelled.train", "labelled.test"),
 }
 
 

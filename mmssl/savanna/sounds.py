@@ -82,28 +82,33 @@ def noise(habitat: str, rate_hz: int) -> Float[np.ndarray, "2 T"]:
     return np.ascontiguousarray(QUIET * found / np.sqrt(np.mean(found**2)), dtype=np.float32)
 
 
-def sounds(found: Scenes, rate_hz: int, seconds: float = SECONDS) -> Float[np.ndarray, "N 2 T"]:
-    """Stereo sounds in [-1, 1]; value n belongs to the time n / rate_hz on the clock of the videos."""
+def sounds(
+    found: Scenes, rate_hz: int, seconds: float = SECONDS, *, around_seconds: float = 0.0
+) -> Float[np.ndarray, "N 2 T"]:
+    """Stereo sounds in [-1, 1]; value n belongs to the time n / rate_hz on the clock of the videos, so many seconds
+    earlier where what is heard before and behind them is asked for, too.
+    """
     if rate_hz < 1000 or not 0 < seconds <= SECONDS:
         raise ValueError(
             f"a sound has at least 1000 values a second and (0, {SECONDS}] seconds, not {rate_hz} and {seconds}"
         )
-    length, count = round(rate_hz * seconds), len(found.event)
+    lead, count = round(rate_hz * around_seconds), len(found.event)
+    length = round(rate_hz * seconds) + 2 * lead
     values = np.empty((count, 2, length), np.float32)
     chunk = max(1, VALUES // length)
     for start in range(0, count, chunk):
         some = slice(start, start + chunk)
-        values[some] = mixed(rows(found, some), rate_hz, length)
+        values[some] = mixed(rows(found, some), rate_hz, length, lead)
     return values
 
 
-def mixed(found: Scenes, rate_hz: int, length: int) -> Float[np.ndarray, "N 2 T"]:
-    """The habitat's noise and both calls."""
+def mixed(found: Scenes, rate_hz: int, length: int, lead: int) -> Float[np.ndarray, "N 2 T"]:
+    """The habitat's noise and both calls, from `lead` values before the clock's begin on."""
     cast = [events()[number][0] for number in found.event]
     values = np.empty((len(cast), 2, length), np.float32)
     for row, event in enumerate(cast):
         around = noise(event.habitat, rate_hz)
-        begin = int(found.noise[row] * around.shape[1])
+        begin = int(found.noise[row] * around.shape[1]) - lead
         values[row] = np.take(around, range(begin, begin + length), axis=1, mode="wrap")
 
     clock = np.arange(round(CALL_SECONDS * rate_hz))
@@ -113,8 +118,9 @@ def mixed(found: Scenes, rate_hz: int, length: int) -> Float[np.ndarray, "N 2 T"
         right = np.clip(positions(found, times)[:, :, animal, 0], 0, 1)
         gains = np.sqrt(np.stack([1 - right, right], axis=1)).astype(np.float32)  # equal power
         for row, event in enumerate(cast):
-            heard = max(0, min(len(clock), length - int(begins[row])))
+            first = lead + int(begins[row])
+            heard = max(0, min(len(clock), length - first))
             name = event.predator if animal == 0 else event.prey
-            part = values[row, :, begins[row] : begins[row] + heard]
+            part = values[row, :, first : first + heard]
             part += gains[row, :, :heard] * call(name, rate_hz)[:heard]
     return np.clip(values, -1, 1)
