@@ -3,6 +3,7 @@
 from mmssl.methods.adversarial import frame_prediction_gan, gan
 from mmssl.methods.asymmetry import byol, dino, simsiam
 from mmssl.methods.autoencoders import vae, vqvae
+from mmssl.methods.cav_mae import cav_mae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_clusters import av_cluster, xdc
@@ -72,6 +73,7 @@ METHODS = {
     "audio_visual_barlow": audio_visual_barlow,
     "xdc": xdc,
     "av_cluster": av_cluster,
+    "cav_mae": cav_mae,
     "audio_visual_jepa": audio_visual_jepa,
     "multimodal": multimodal,
 }
