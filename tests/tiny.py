@@ -97,6 +97,7 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "av_cluster": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
     "cav_mae": (BOTH, PREDICTOR),
     "audio_visual_jepa": (BOTH, PREDICTOR),
+    "contrastive_captions": (("text", "image", "audio"), {"embedding_width": 16}),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
 }
 FUSED: dict[str, dict[str, Any]] = {  # what the encoders of some methods are besides

@@ -7,7 +7,13 @@ from mmssl.methods.cav_mae import cav_mae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_clusters import av_cluster, xdc
-from mmssl.methods.cross_modal import audio_visual_barlow, audio_visual_contrastive, audio_visual_vicreg, multimodal
+from mmssl.methods.cross_modal import (
+    audio_visual_barlow,
+    audio_visual_contrastive,
+    audio_visual_vicreg,
+    contrastive_captions,
+    multimodal,
+)
 from mmssl.methods.denoising import beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
@@ -75,5 +81,6 @@ METHODS = {
     "av_cluster": av_cluster,
     "cav_mae": cav_mae,
     "audio_visual_jepa": audio_visual_jepa,
+    "contrastive_captions": contrastive_captions,
     "multimodal": multimodal,
 }
