@@ -16,6 +16,7 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 RatioBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Ratios = Ratio | Annotated[list[Ratio], Field(min_length=1)]  # a list has one for each view, of which the last repeats
 Share = Annotated[float, Field(gt=0, le=1)]
+Modalities = Annotated[tuple[Literal["text", "image", "audio", "video"], ...], Field(min_length=2)]
 Unit = Literal["line", "paragraph", "file"]
 Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
 
@@ -55,6 +56,7 @@ class DataConfig(Section):
     source: Text | Texts = "savanna"  # folder, glob, file, hub id or built-in world (README); a list is a mixture
     heldout: RatioBelowOne | Text = 0.05  # ratio of the documents held out of training, or a source of its own
     split: Text = "train"  # of a hub source or a folder of `datasets`
+    modalities: Modalities = ("text", "image")  # what the task captions reads; other tasks read what they are made for
     text_column: Text = "text"
     image_column: Text = "image"  # of a table of pictures: their bytes
     video_column: Text = "video"  # of a table of videos: the bytes of their files

@@ -108,12 +108,18 @@ MEDIA: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what each method
     "audio_visual_barlow": (BOTH, {"projector_width": 32}),
     "xdc": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
     "av_cluster": (BOTH, {"num_clusters": 4, "whitened_width": 4}),
+    "cav_mae": (BOTH, PREDICTOR),
     "audio_visual_jepa": (BOTH, PREDICTOR),
     "audio_from_video": (BOTH, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
     "video_from_audio": (BOTH, {**PREDICTOR, "latent_width": 4, "latent_layers": 1}),
+    "contrastive_captions": (("text", "image", "audio"), {"embedding_width": 16}),
     "multimodal": (("text", "image", "audio", "video"), {**PREDICTOR, "latent_width": 4, "embedding_width": 16}),
 }
 SPEECH = ("wav2vec2", "hubert", "data2vec_audio")  # which read waveforms
+FUSED: dict[str, dict[str, Any]] = {  # what the encoders of some methods are besides
+    "audio_visual_jepa": {"fused": True},
+    "cav_mae": {"fused": True, "layers": 2, "separate_layers": 1},
+}
 REMEMBERED = 8  # training samples, as far as memories and clusters know
 PATTERNS = {"image": "b c h w -> b c (y h) (x w)", "audio": "b 1 h w -> b (y h) (x w)"}
 
@@ -198,8 +204,7 @@ def tiny_objective(method: str, words: Vocabulary | None = None, *, encoder: str
     torch.manual_seed(0)
     if method in MEDIA:
         modalities = tiny_modalities(method)
-        fused = {"fused": True} if method == "audio_visual_jepa" else {}
-        made = tiny_encoder(modalities, "wav2vec2" if method in SPEECH else encoder, **fused)
+        made = tiny_encoder(modalities, "wav2vec2" if method in SPEECH else encoder, **FUSED.get(method, {}))
         with (
             patch("mmssl.methods.clusters.encoder_of_run", lambda folder, modalities: tiny_encoder(modalities)),
             patch("mmssl.methods.generative.objective_of_run", lambda folder, modalities: tiny_autoencoder(modalities)),

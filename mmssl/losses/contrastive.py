@@ -1,14 +1,17 @@
 """Contrast: a sample's other view lies nearer than those of other samples."""
 
+import math
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl.losses.criterion import Criterion
 from mmssl.losses.views import Views, mean_of_pairs, pairs
 
+MOST = 100.0  # inverse of a learnt temperature
 ABSENT = -1e9  # of a similarity that does not count: its softmax is exactly 0
 
 
@@ -56,25 +59,41 @@ class CrossModal(Criterion):
 
     Symmetric InfoNCE (van den Oord et al. 2018, arXiv:1807.03748, eq. 4; Radford et al. 2021, arXiv:2103.00020,
     figure 3), the mean over samples, over both ways and over pairs of modalities; each pair is a term of its own. A
-    sample that lacks one of the two costs 0 and is no negative.
+    sample that lacks one of the two costs 0 and is no negative. With a `centre` only the pairs that it is part of.
+
+    The temperature may be `learnt`: as the logarithm of its inverse, which after each step is at most log(100) (Radford
+    et al. 2021, section 2.5).
     """
 
-    def __init__(self, temperature: float, names: tuple[str, ...]) -> None:
+    def __init__(self, temperature: float, names: tuple[str, ...], *, centre: str = "", learnt: bool = False) -> None:
         super().__init__()
-        self.temperature, self.names = temperature, names
-        self.couples = [(a, b) for a in range(len(names)) for b in range(a + 1, len(names))]
+        self.names = names
+        self.couples = [
+            (a, b)
+            for a in range(len(names))
+            for b in range(a + 1, len(names))
+            if not centre or centre in (names[a], names[b])
+        ]
+        self.temperature = temperature
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(temperature)])) if learnt else None
 
     def forward(self, queries: Views, keys: Views, index: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
         value, present, _ = queries.gathered()
         value = normalize(value, dim=-1)
+        scale = 1 / self.temperature if self.log_scale is None else self.log_scale.exp()
         terms = {}
         for a, b in self.couples:
             both = present[a] & present[b]
-            similarity = (inner(value[a], value[b]) / self.temperature).masked_fill(~both[None], ABSENT)
-            back = (inner(value[b], value[a]) / self.temperature).masked_fill(~both[None], ABSENT)
+            similarity = (inner(value[a], value[b]) * scale).masked_fill(~both[None], ABSENT)
+            back = (inner(value[b], value[a]) * scale).masked_fill(~both[None], ABSENT)
             per_sample = -0.5 * (similarity.log_softmax(-1).diagonal() + back.log_softmax(-1).diagonal())
             terms[f"{self.names[a]}_{self.names[b]}"] = torch.where(both, per_sample, 0.0).mean() / len(self.couples)
         return terms
+
+    @torch.no_grad()
+    def settle(self, progress: float) -> None:
+        if self.log_scale is not None:
+            self.log_scale.clamp_(max=math.log(MOST))
 
 
 class KeyContrast(Criterion):

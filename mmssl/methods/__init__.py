@@ -4,10 +4,17 @@ from mmssl.methods.across import audio_from_video, audio_visual_jepa, video_from
 from mmssl.methods.adversarial import frame_prediction_gan, gan
 from mmssl.methods.asymmetry import byol, dino, simsiam
 from mmssl.methods.autoencoders import vae, vqvae
+from mmssl.methods.cav_mae import cav_mae
 from mmssl.methods.clusters import clusterfit, deepcluster, deepcluster_v2, deepercluster, seer, swav
 from mmssl.methods.contrast import moco, moco_v2, moco_v3, npid, pirl, siamese, simclr
 from mmssl.methods.cross_clusters import av_cluster, xdc
-from mmssl.methods.cross_modal import audio_visual_barlow, audio_visual_contrastive, audio_visual_vicreg, multimodal
+from mmssl.methods.cross_modal import (
+    audio_visual_barlow,
+    audio_visual_contrastive,
+    audio_visual_vicreg,
+    contrastive_captions,
+    multimodal,
+)
 from mmssl.methods.denoising import audio_denoising, beit, denoising_autoencoder, simmim
 from mmssl.methods.frames import frame_order, frame_prediction, frame_prediction_latent
 from mmssl.methods.generative import diffusion, latent_diffusion, video_diffusion
@@ -78,8 +85,10 @@ METHODS = {
     "audio_visual_barlow": audio_visual_barlow,
     "xdc": xdc,
     "av_cluster": av_cluster,
+    "cav_mae": cav_mae,
     "audio_visual_jepa": audio_visual_jepa,
     "audio_from_video": audio_from_video,
     "video_from_audio": video_from_audio,
+    "contrastive_captions": contrastive_captions,
     "multimodal": multimodal,
 }

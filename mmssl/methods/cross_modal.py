@@ -93,6 +93,25 @@ def co_occurrence(encoder: Any, criterion: Criterion, energy: Energy, width: int
     )  # fmt: skip
 
 
+def contrastive_captions(
+    encoder: Any, modalities: Any, *, temperature: Positive = 0.07, learnt: bool = True, embedding_width: Count = 512
+) -> Objective:
+    """CLIP: a caption among those of all samples for each picture, sound or clip that the task reads, and the other way
+    round (Radford et al. 2021, arXiv:2103.00020, figure 3); pairs without text are not compared while training. The
+    temperature is the first one where it is `learnt`.
+
+    Where we differ: one encoder with layers of its own for each modality only by encoder.separate_layers; the mean of
+    all tokens in place of the last or class token.
+    """
+    names = ("text", *(name for name in visible_only(encoder).cuts if name != "text"))
+    if len(names) < 2:
+        raise ConfigError("method contrastive_captions: the task reads text alone; expected task captions")
+    return JointEmbedding(
+        encoder=encoder, branches=branches_of(encoder, names, embedding_width),
+        criterion=CrossModal(temperature, names, centre="text", learnt=learnt), energy=cosine, views=(View(),),
+    )  # fmt: skip
+
+
 def multimodal(
     encoder: Any, modalities: Any, *, hidden_ratio: Ratio = 0.3, temperature: Positive = 0.1, seen_frames: Count = 4,
     latent_width: Count = 8, latent_weight: Positive = 2e-3, free_nats: NonNegative = 1.5, predictor_layers: Count = 2,

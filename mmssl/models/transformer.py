@@ -148,6 +148,14 @@ class TransformerEncoder(nn.Module):
 
     def together(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
         """The modalities of one sequence."""
+        return self.joined(self.apart(seen))
+
+    def apart(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
+        """What layers of each modality's own make of it: here there are none."""
+        return seen
+
+    def joined(self, seen: dict[str, Tokens]) -> dict[str, Tokens]:
+        """What the shared layers make of what `apart` found, of all in one sequence."""
         parts = [self.embedded(name, tokens) for name, tokens in seen.items()]
         documents = [tokens.place.document for tokens in seen.values()]
         where = [tokens.place.position for tokens in seen.values()]

@@ -9,8 +9,10 @@ from mmssl.errors import ConfigError
 from mmssl.modalities.grids import Cut, Grid, Modality, Words
 from mmssl.modalities.text import Vocabulary
 from mmssl.models.rotary import RotaryLayers
+from mmssl.models.separate import SeparateEncoder
 from mmssl.models.stock_video import epsilon_of, stock_model, with_weights
 from mmssl.models.transformer import Layers, TransformerEncoder
+from mmssl.sections import CountOrZero
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -18,18 +20,29 @@ Count = Annotated[int, Field(ge=1)]
 def vit(
     modalities: dict[str, Modality], *, layers: Count = 12, width: Count = 768, heads: Count = 12,
     intermediate: Count = 3072, patch: Count = 16, frames: Count = 2, audio_patch: tuple[Count, Count] = (16, 16),
-    fused: bool = False,
+    fused: bool = False, separate_layers: CountOrZero = 0,
 ) -> TransformerEncoder:  # fmt: skip
     """ViT base (Dosovitskiy et al. 2020, arXiv:2010.11929) on patches of `patch` x `patch` pixels, of `frames` frames
     in a clip, of `audio_patch` (times, bands) in a spectrogram; `fused`: modalities see each other.
+    The first `separate_layers` are each modality's own; with all of them its encoder is its own but for the last norm.
     """
     patches = {"image": (patch, patch), "audio": audio_patch, "video": (frames, patch, patch)}
     cuts: dict[str, Cut | Words] = {
         name: Words(modality) if isinstance(modality, Vocabulary) else modality.cut(patches[name])
         for name, modality in modalities.items()
     }
-    stack = partial(Layers, layers=layers, width=width, heads=heads, intermediate=intermediate)
-    return TransformerEncoder(cuts, stack=stack, width=width, fused=fused)
+    stack = partial(Layers, width=width, heads=heads, intermediate=intermediate)
+    if not separate_layers:
+        return TransformerEncoder(cuts, stack=partial(stack, layers=layers), width=width, fused=fused)
+    if separate_layers > layers or len(modalities) < 2:
+        raise ConfigError(
+            f"encoder.separate_layers {separate_layers}: of {layers} layers, for {' and '.join(modalities)}; "
+            "expected no more than encoder.layers, and several modalities or 0"
+        )
+    return SeparateEncoder(
+        cuts, own=partial(stack, layers=separate_layers), stack=partial(stack, layers=layers - separate_layers),
+        width=width, fused=fused,
+    )  # fmt: skip
 
 
 def videomae(

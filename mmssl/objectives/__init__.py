@@ -3,6 +3,7 @@
 from mmssl.objectives.autoencoding import Autoencoding, Variational
 from mmssl.objectives.base import Objective, Output
 from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedFeatures, ProjectedFeatures
+from mmssl.objectives.contrastive_masked import ContrastiveMasked
 from mmssl.objectives.cross_clustering import Asked, CrossClustering
 from mmssl.objectives.hidden_frames import ClusteredFrames, ContrastiveStream, HiddenFrames, QuantisedFrames
 from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
@@ -14,8 +15,8 @@ from mmssl.objectives.sampled_codes import SampledCodes
 from mmssl.objectives.together import Together
 
 __all__ = [
-    "Asked", "Autoencoding", "Branch", "ClusteredFrames", "Clustering", "ContrastiveStream", "CrossClustering",
-    "EmbeddingTeacher", "EncoderFeatures", "HiddenFrames", "Itself", "JigsawBranch", "JointEmbedding", "LatentStream",
-    "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures", "ProjectedFeatures", "QuantisedFrames",
-    "Ranking", "SameClip", "SampledCodes", "Stream", "Together", "Variational",
+    "Asked", "Autoencoding", "Branch", "ClusteredFrames", "Clustering", "ContrastiveMasked", "ContrastiveStream",
+    "CrossClustering", "EmbeddingTeacher", "EncoderFeatures", "HiddenFrames", "Itself", "JigsawBranch",
+    "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures",
+    "ProjectedFeatures", "QuantisedFrames", "Ranking", "SameClip", "SampledCodes", "Stream", "Together", "Variational",
 ]  # fmt: skip

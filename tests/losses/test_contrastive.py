@@ -236,3 +236,38 @@ def test_inner_products_are_float32_under_autocast():
         found, plain = inner(VALUES, KEYS), VALUES @ KEYS.mT
     assert torch.equal(found, VALUES @ KEYS.mT)
     assert plain.dtype == torch.bfloat16  # the control
+
+
+def test_a_learnt_temperature_begins_as_given_and_learns_as_clips_code():
+    criterion, both = CrossModal(0.07, NAMES[:2], learnt=True), views(VALUES[:2])
+    scale = torch.tensor(1 / 0.07).log().requires_grad_()
+    logits = normalize(VALUES[0], dim=1) @ normalize(VALUES[1], dim=1).T * scale.exp()
+    labels = torch.arange(6)
+    expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+    found = criterion(both, both, labels)["text_image"]
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    expected.backward()
+    (weight,) = criterion.parameters()
+    assert weight.grad is not None
+    assert scale.grad is not None
+    torch.testing.assert_close(weight.grad[0], scale.grad)
+    assert list(CrossModal(0.07, NAMES[:2]).parameters()) == []  # the control: a given one stays
+
+
+def test_a_learnt_temperature_is_a_hundredth_at_least():
+    criterion = CrossModal(0.02, NAMES[:2], learnt=True)
+    (weight,) = criterion.parameters()
+    criterion.settle(0.5)
+    assert weight.exp().item() == pytest.approx(50)
+    with torch.no_grad():
+        weight.fill_(9.0)
+    criterion.settle(0.5)
+    assert weight.exp().item() == pytest.approx(100)
+
+
+def test_with_a_centre_only_its_pairs_are_compared():
+    both = views(VALUES)
+    terms = CrossModal(0.07, NAMES, centre="image")(both, both, torch.arange(6))
+    assert terms.keys() == {"text_image", "image_audio"}
+    torch.testing.assert_close(terms["text_image"], clip(VALUES[0], VALUES[1], 0.07) / 2)

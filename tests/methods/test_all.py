@@ -53,7 +53,7 @@ MANY_PAIRS = (
     "data2vec_audio",
     "vjepa",
 )  # more than one a sample
-ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa")]
+ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa", "cav_mae")]
 
 
 class Trained(NamedTuple):
