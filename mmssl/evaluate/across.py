@@ -86,7 +86,7 @@ def retrieval_results(
     return results
 
 
-def without_each(parts: Parts) -> dict[str, Float[Tensor, "N D"]]:
+def without_each(parts: Parts) -> dict[str, Float[Tensor, "N D_of_all"]]:
     """The features of all modalities side by side, as they are of samples that lack one of them: for each in turn."""
     return {
         name: joined({**parts, name: torch.zeros_like(value)}) for name, value in parts.items()

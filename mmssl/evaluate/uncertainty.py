@@ -80,7 +80,7 @@ def question_of(objective: Objective, config: Config) -> Asked | None:
     """What a model can be asked of the config's world; None where that is nothing."""
     part = predictive(objective)
     world = next((found for name, found in OPEN.items() if is_of_world(config, name)), None)
-    if part is None or world is None or part.answered != (world.modality,):
+    if part is None or world is None or part.answered != (world.modality,) or part.told:
         return None
     cut = cut_of(part, world.modality)
     assert cut is not None

@@ -33,6 +33,7 @@ class Objective(nn.Module):
     views: tuple[View, ...] = (View(),)  # how each of the views of a picture that a forward reads is made
     regroup_epochs: float = 0.0  # epochs between two calls of `regroup`; 0: it is never called
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
+    told: tuple[str, ...] = ()  # those that are seen, and nothing of them is asked for
     hides: bool = False  # whether `corrupted`, `predict` and `energies_of` are defined
     infers: bool = False  # whether energies look for a z without noise anew for each pair, which takes time
     has_latent: bool = False  # whether `predict` has more than one answer, one for each noise

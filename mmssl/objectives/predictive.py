@@ -126,7 +126,7 @@ class Predictive(Objective):
         self.regularizers = nn.ModuleList(regularizers)
         self.all_regularizers = regularizers  # the same, with their type
         self.show, self.given = show, given or {}
-        self.answered = tuple(streams)
+        self.answered, self.told = tuple(streams), tuple(self.given)
         self.has_latent = any(stream.has_latent for stream in streams.values())
 
     def forward(self, batch: Batch) -> Output:
@@ -141,13 +141,10 @@ class Predictive(Objective):
         for name, stream in self.by_name.items():
             answer = sy[name].times(self.num_masks)
             parts, energy = stream.terms(sx, seen[name], answer, hidden[name], masks.draw)
-            weights = shown.terms.get(name, {name: torch.ones_like(energy)})
             # means over samples, so that what is said of a global batch does not depend on how it is split
-            terms |= {
-                term + suffix: (weight * part).mean()
-                for term, weight in weights.items() for suffix, part in parts.items()
-            }  # fmt: skip
-            energies += [torch.where(weight > 0, energy.detach(), 0.0) for weight in weights.values()]
+            for term, weight in shown.terms.get(name, {name: torch.ones_like(energy)}).items():
+                terms |= {term + suffix: (weight * part).mean() for suffix, part in parts.items()}
+                energies.append(torch.where(weight > 0, energy.detach(), 0.0))
         for regularizer in self.all_regularizers:
             terms |= regularizer(sx, sy, batch)
         return Output(terms, self.over_masks(torch.stack(energies).sum(0)), self.over_masks(pooled(sx).detach()))
