@@ -14,7 +14,7 @@ from mmssl.objectives.sparse import PATCH, WHOLE, Amortised, Iterated, SparseCod
 def sparse_coding(
     encoder: Any, modalities: Any, *, patch_wise: bool = True, num_atoms: Count = 192, l1_weight: Positive = 0.5,
     inference: Literal["fista", "amortised"] = "fista", inference_steps: Count = 50, network_layers: Count = 4,
-    mask: Mask = "right", hidden_ratio: Ratio = 0.5, temperature: Positive = 0.1,
+    mask: Mask = "right", hidden_ratio: Ratio = 0.5, temperature: Positive = 1.0,
 ) -> Objective:  # fmt: skip
     """Sparse coding of patches (Olshausen & Field 1996), or with `patch_wise` false of whole pictures, where what is
     hidden can be told from z of what is seen; an encoder learns to predict z (Kavukcuoglu et al. 2008,
