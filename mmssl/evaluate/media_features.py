@@ -81,17 +81,18 @@ def features_of_views(
     encoder: nn.Module, reader: Reader, inputs: Inputs, config: Config
 ) -> dict[str, Float[Tensor, "S V D"]]:
     """The features of augmented views of the first pictures and sounds, under the name of their modality; none where
-    neither is read.
+    neither is read, or fewer than two samples have one.
     """
     encoder.eval()
     device, wanted = next(encoder.parameters()).device, (View(),) * VIEWS
     found: dict[str, Tensor] = {}
     for name in filter(inputs.modalities.__contains__, VIEWS_OF):
         parts = [
-            torch.stack([embedded(encoder, batch, name, view) for view in range(VIEWS)], 1).cpu()
+            torch.stack([embedded(encoder, batch, name, view) for view in range(VIEWS)], 1)[batch.present(name)].cpu()
             for batch in prepared(reader, inputs.only(name), config, VIEWED, device, wanted, at_once=AT_ONCE)
         ]
-        found |= {name: torch.cat(parts)} if parts else {}
+        if sum(map(len, parts)) > 1:
+            found[name] = torch.cat(parts)
     return found
 
 

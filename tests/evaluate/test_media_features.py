@@ -54,8 +54,27 @@ def test_features_of_views_are_those_of_each_augmented_view_of_each_picture(pict
     assert (found[:, 0] - found[:, 1]).norm() > 0.01  # the control: they are augmented, each in its own way
 
 
-def test_without_pictures_there_are_no_views(both):
+def test_without_pictures_and_sounds_there_are_no_views(both):
     config, _, data, inputs, objective = both
+    found = features_of_views(objective.encoder, data.heldout, inputs, config)
+    assert {name: value.shape for name, value in found.items()} == {"audio": (12, VIEWS, 32)}
+    assert (found["audio"][:, 0] - found["audio"][:, 1]).norm() > 0.01
+    assert features_of_views(objective.encoder, data.heldout, inputs.only("video"), config) == {}
+
+
+def test_views_of_sounds_that_are_not_there_are_left_out(both, monkeypatch):
+    config, _, data, inputs, objective = both
+    has = torch.arange(12) % 3 == 0
+
+    def lacking(*arguments, **options):
+        for batch in prepared(*arguments, **options):
+            yield batch._replace(views={**batch.views, "audio.present": [has[batch.draw.index]]})
+
+    whole = features_of_views(objective.encoder, data.heldout, inputs, config)["audio"]
+    monkeypatch.setattr("mmssl.evaluate.media_features.prepared", lacking)
+    found = features_of_views(objective.encoder, data.heldout, inputs, config)["audio"]
+    torch.testing.assert_close(found, whole[has])
+    has[1:] = False
     assert features_of_views(objective.encoder, data.heldout, inputs, config) == {}
 
 

@@ -44,6 +44,8 @@ def test_negatives_change_what_they_name_and_nothing_else():
         assert not torch.equal(changed.views["video"][0][:, 2:], clip[:, 2:])
     assert torch.equal(shifted_sound(batch).views["audio"][0], sound[:, [3, 4, 5, 0, 1, 2]])
     assert torch.equal(shifted_sound(batch).views["video"][0], clip)
+    stereo = batch._replace(views={"audio": [torch.stack([sound, sound.flip(0)], 1)]})
+    assert torch.equal(shifted_sound(stereo).views["audio"][0][:, 0], sound[:, [3, 4, 5, 0, 1, 2]])
     assert torch.equal(batch.views["video"][0], clip)
 
 

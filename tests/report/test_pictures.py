@@ -175,6 +175,15 @@ def test_a_spectrogram_has_low_frequencies_below_and_time_to_the_right():
     assert bright.nonzero().tolist() == [[y, x] for y in (8, 9) for x in (14, 15)]
 
 
+def test_of_a_stereo_sound_the_left_channel_is_above_the_right_one():
+    logmel, hidden = torch.randn(2, 10, 6), torch.rand(2, 10, 6) < 0.3
+    picture = spectrogram_picture(logmel, hidden, zoom=3)
+    assert picture.shape == (3, 36, 30)
+    assert torch.equal(spectrogram_picture(logmel, zoom=3)[:, :18], spectrogram_picture(logmel[0], zoom=3))
+    assert torch.equal(spectrogram_picture(logmel, zoom=3)[:, 18:], spectrogram_picture(logmel[1], zoom=3))
+    assert torch.equal(picture[:, :18], spectrogram_picture(logmel[0], hidden[0], zoom=3))
+
+
 def test_brightness_grows_with_loudness_on_a_scale_that_is_the_same_for_all():
     loudness = torch.linspace(-3, 4, 50)[:, None].repeat(1, 2)
     luma = (spectrogram_picture(loudness, zoom=1).float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
@@ -207,6 +216,8 @@ def test_a_wav_holds_the_sound(tmp_path):
     samples, rate_hz = soundfile.read(tmp_path / "sound.wav")
     assert rate_hz == 11025
     assert np.abs(samples - waveform.clamp(-1, 1).numpy()).max() < 1e-4
+    save_wav(torch.stack([waveform, -waveform]), tmp_path / "stereo.wav", 11025)
+    assert np.abs(soundfile.read(tmp_path / "stereo.wav")[0] - np.stack([samples, -samples], 1)).max() < 1e-4
 
 
 def test_a_data_uri_holds_the_file(tmp_path):
