@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import rearrange, reduce, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -144,20 +144,30 @@ def one_window(objective: Objective, inputs: Inputs, gaps: Gaps, start: float, s
             f"(in {cut.grid[0]} pieces); expected shorter ranges, or a run of longer data.seconds"
         )
     index, device = torch.tensor([number]), next(objective.parameters()).device
-    batch = Batch({NAME: [plain[None]]}, Draw(config.seed, torch.zeros_like(index), index)).to(device)
+    # a run of several channels hears the mean of all in each of them
+    sound = plain[None] if cut.channels == 1 else repeat(plain, "t -> 1 c t", c=cut.channels)
+    batch = Batch({NAME: [sound]}, Draw(config.seed, torch.zeros_like(index), index)).to(device)
     hide = keep_times([time for time in range(cut.grid[0]) if time not in times])
-    found = completed(objective, inputs.only(NAME)(batch), samples=samples, hide=hide, told=interpolated)
-    if NAME not in found:
+    found = completed(objective, inputs.only(NAME)(batch), samples=samples, hide=hide, told=interpolated).get(NAME)
+    if found is None:
         raise ConfigError(
             f"predict --hide: {type(objective).__name__} of method {config.method.name} predicts embeddings, which "
             "nobody can hear; expected a method that predicts spectrograms, like audio_mae"
         )
     columns = log_mel(plain[None])[0]
     there = ~touched_columns(log_mel, is_hidden, native_hz)[: len(columns), None]
-    said = [torch.where(there, columns, one[0].cpu()) for one in found[NAME].samples]
+    said = [torch.where(there, columns, one[0].cpu()) for one in map(mean_of_channels, found.samples)]
     heard = [continued(log_mel, one, plain, is_hidden) for one in said]
-    shown = found[NAME]._replace(original=log_mel(whole[None]), samples=[one[None] for one in said])
+    shown = found._replace(
+        original=log_mel(whole[None]), samples=[one[None] for one in said], seen=mean_of_channels(found.seen),
+        is_hidden=mean_of_channels(found.is_hidden.float()) > 0,
+    )  # fmt: skip
     return Window(start, shown, heard)
+
+
+def mean_of_channels(spectrogram: Float[Tensor, "1 *C frames bands"]) -> Float[Tensor, "1 frames bands"]:
+    """Of a spectrogram of one channel itself."""
+    return reduce(spectrogram, "b c l f -> b l f", "mean") if spectrogram.ndim > 3 else spectrogram
 
 
 def heard_from(sound: Recording, rate_hz: int, start: float, seconds: float) -> Float[Tensor, " T"]:

@@ -53,7 +53,7 @@ def written(run, folder: Path, samples: np.ndarray, rate: int, subtype: str = "P
     folder.mkdir(exist_ok=True)
     soundfile.write(folder / "x.wav", as_16_bits(samples.T) if subtype == "PCM_16" else samples.T, rate, subtype)
     sound = recording(str(folder / "x.wav"))
-    filled = filled_in(*run, sound, options.get("ranges", RANGES), samples=1)
+    filled = filled_in(run[0], run[1], sound, options.get("ranges", RANGES), samples=1)
     *_, path = write_filled(filled, run[1], folder / "out")
     return path
 
@@ -88,7 +88,7 @@ def test_the_prediction_knows_nothing_of_what_is_hidden_not_even_its_loudness(ru
     panels = []
     for scale in (1.0, 0.0, 3.0):
         changed = Recording(np.where(hidden, scale * whole, whole).astype(np.float32), RATE)
-        (window,) = filled_in(*run, changed, RANGES, samples=1).windows
+        (window,) = filled_in(run[0], run[1], changed, RANGES, samples=1).windows
         panels.append(window.found)
     for other in panels[1:]:
         assert torch.equal(other.samples[0], panels[0].samples[0])
@@ -102,10 +102,11 @@ class Knowing(Predictive):
     def __init__(self, like: Predictive, columns: torch.Tensor) -> None:
         super().__init__(streams=like.by_name, encoder=like.encoder)
         self.columns = columns
+        self.cut = like.encoder.cuts["audio"]  # type: ignore[index]
 
     def predict(self, seen, hidden, noise=None):
         place = hidden["audio"]
-        truth = self.encoder.cut("audio").tokenize([self.columns])
+        truth = self.cut.tokenize([self.columns])
         return {"audio": truth.value.gather(1, place.position[..., None].expand(-1, -1, truth.value.shape[-1]))}
 
 
@@ -133,7 +134,7 @@ def test_a_perfect_model_fills_a_tone_with_the_tone_and_without_a_click(run, rat
 def test_of_a_long_sound_each_range_has_a_window_around_it(run):
     sound = Recording(tone(300.0, 7.0, 4400), 4400)
     ranges = [Range(1.0, 1.2), Range(2.0, 2.1), Range(6.5, 7.0)]
-    filled = filled_in(*run, sound, ranges, samples=1)
+    filled = filled_in(run[0], run[1], sound, ranges, samples=1)
     starts = [window.start_seconds for window in filled.windows]
     assert starts == pytest.approx([0.25, 1.0, 5.0], abs=0.3)
     assert len(filled.sounds) == 1

@@ -6,6 +6,7 @@ from media_runs import media_config, parts_of
 
 from mmssl.errors import DataError
 from mmssl.evaluate.temporal import by_time, temporal_panel, temporal_results
+from mmssl.models.transformer import TransformerEncoder
 
 CLIPS, TIMES, WIDTH = 40, 12, 30
 
@@ -79,11 +80,12 @@ def test_a_model_of_sounds_is_asked_and_one_whose_layers_see_only_positions_is_c
     config = media_config(tmp_path, task)
     _, data, inputs, objective = parts_of(config)
     encoder = objective.encoder.eval()
+    assert isinstance(encoder, TransformerEncoder)
     healthy = temporal_results(encoder, data.heldout, inputs, config)
     assert healthy[f"{prefix}collapse.temporal_verdict"] == "healthy"
     assert healthy[f"{prefix}collapse.temporal_reachable_rank"] == 3  # 4 patches of 4 columns of 0.125 s
     with torch.no_grad():
-        encoder.embed["audio"].weight.zero_()
+        next(encoder.embed["audio"].parameters()).zero_()  # the weight
     silent = temporal_results(encoder, data.heldout, inputs, config)
     assert silent[f"{prefix}collapse.temporal_verdict"] == "constant"
 

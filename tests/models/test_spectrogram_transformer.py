@@ -1,21 +1,22 @@
 """Claims about the encoder that is a stock ASTModel: both say the same, weights go both ways, and the rest is named."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tiny import GRIDS, MEDIA, tiny_batch, tiny_encoder
+from tiny import GRIDS, MEDIA, gradients, tiny_batch, tiny_encoder
 from torch import Tensor
 from transformers import ASTConfig, ASTForAudioClassification, ASTModel, AutoModel
 
 from mmssl.errors import CheckpointError, ConfigError
 from mmssl.methods import METHODS
-from mmssl.modalities.grids import Grid
+from mmssl.modalities.grids import Grid, Modality
 from mmssl.models.export import export_encoder
 from mmssl.models.transformer import TransformerEncoder
 
-SOUNDS = {"audio": Grid("audio", (24, 16), 1)}  # 6 times x 4 bands of patches of 4 x 4
-STOCK = {
+SOUNDS: dict[str, Modality] = {"audio": Grid("audio", (24, 16), 1)}  # 6 times x 4 bands of patches of 4 x 4
+STOCK: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "patch_size": 4,
     "frequency_stride": 4, "time_stride": 4, "max_length": 24, "num_mel_bins": 16,
 }  # fmt: skip
@@ -111,18 +112,19 @@ def test_other_modalities_and_stereo_are_refused(tmp_path):
 
 
 def test_a_vit_of_spectrograms_stays_a_vit(tmp_path):
-    export_encoder(tiny_encoder(SOUNDS), tmp_path)
+    export_encoder(tiny_encoder(dict(SOUNDS)), tmp_path)
     assert type(AutoModel.from_pretrained(tmp_path)).__name__ == "ViTModel"
 
 
 def test_a_masked_autoencoder_learns_on_it_and_hides_patches_without_moving_the_others():
     encoder = tiny_encoder({"audio": GRIDS["audio"]}, "ast")
+    assert isinstance(encoder, TransformerEncoder)
     objective = METHODS["audio_mae"](encoder, None, **MEDIA["audio_mae"][1])
     batch = tiny_batch("audio_mae")
     loss = torch.stack([*objective(batch).terms.values()]).sum()
     loss.backward()
     for name in ("first", "modality.audio"):
-        assert dict(encoder.named_parameters())[name].grad.abs().sum() > 0
+        assert gradients(encoder)[name].abs().sum() > 0
     # positions belong to places: tokens in another order have the same embeddings in that order
     tokens = encoder.cut("audio").tokenize(batch.views["audio"])
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
