@@ -1,15 +1,15 @@
 """What is nearest across modalities is drawn beside what was given; what a sample lacks is predicted, not compared."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
+from media_runs import media_config
 from PIL import Image
 from tiny import tiny_batch, tiny_objective
 from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.evaluate.completion import completed
+from mmssl.inputs import Inputs
 from mmssl.objectives import Objective
 from mmssl.report import across
 from mmssl.report.across import Candidates, draw_nearest, looks
@@ -74,7 +74,7 @@ def test_what_is_absent_is_neither_given_nor_found(tmp_path, monkeypatch):
 
 def test_nothing_is_drawn_where_nothing_is_compared(tmp_path, monkeypatch):
     assert drawn(both(), both(), tmp_path, monkeypatch, Objective()) == {}
-    assert drawn(both(), both([False] * COUNT), tmp_path, monkeypatch) == {}
+    assert drawn(both(), both([False] * COUNT), tmp_path, monkeypatch).keys() == {"neighbours-audio-to-video"}
 
 
 @pytest.mark.parametrize("method", ["audio_from_video", "audio_visual_jepa"])
@@ -95,13 +95,11 @@ def test_a_sound_that_a_clip_lacks_is_predicted_and_unknown(method):
         assert not torch.equal(lacking.samples[0], lacking.samples[1])
 
 
-def test_every_predicted_sound_is_written_and_a_truth_where_it_is_known(tmp_path):
+def test_every_predicted_sound_is_written_and_a_truth_where_it_is_known(tmp_path, monkeypatch):
     one = completed(tiny_objective("audio_from_video"), both([True, False, True, True]), samples=2)["audio"]
-    inputs = SimpleNamespace(
-        config=SimpleNamespace(audio=SimpleNamespace(rate_hz=2000)),
-        log_mel=SimpleNamespace(to_waveform=lambda view: torch.zeros(1, 100)),
-    )
-    names = [sorted(path.name for path in draw_sound(one, row, inputs, tmp_path / f"a{row}")) for row in (0, 1)]  # type: ignore[arg-type]
+    inputs = Inputs(media_config(tmp_path, "audio_visual"), ("video", "audio"))
+    monkeypatch.setattr(inputs.log_mel, "to_waveform", lambda view: torch.zeros(1, 100))
+    names = [sorted(path.name for path in draw_sound(one, row, inputs, tmp_path / f"a{row}")) for row in (0, 1)]
     sounds = ["a{}-predicted-1.wav", "a{}-predicted-2.wav"]
     assert names[0] == [*(name.format(0) for name in sounds), "a0-truth.wav", "a0.png"]
     assert names[1] == [*(name.format(1) for name in sounds), "a1.png"]

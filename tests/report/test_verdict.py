@@ -95,6 +95,44 @@ def test_collapse_of_every_modality_is_told_and_the_worst_one_judged():
     assert parts.sentence == "audio partial, rank 3; video healthy, rank —."
 
 
+def test_a_collapsed_modality_is_named_beside_the_verdict():
+    found = verdict(collapse__verdict="complete", collapse__effective_rank=40.0, collapse__modalities="audio complete")
+    assert found.sentence.endswith("effective rank 40; each modality alone: audio complete.")
+    assert "modality" not in verdict(collapse__verdict="healthy", collapse__modalities="").sentence
+
+
+def test_candidates_of_another_kind_are_said_and_not_judged():
+    pairs = {"retrieval.a_to_b.r1": 0.5, "retrieval.b_to_a.r1": 0.5}
+    distinct = {"retrieval.a_to_b.distinct.r1": 0.8, "retrieval.b_to_a.distinct.r1": 0.9}
+    (plain,), (found,) = judge(RETRIEVAL | pairs), judge(RETRIEVAL | pairs | distinct)
+    assert found.sentence == plain.sentence + " Among candidates of another kind 85%."
+    assert found[:3] == plain[:3]
+
+
+@pytest.mark.parametrize("accuracy, state", [(0.9, "good"), (0.5, "warning"), (0.3, "bad")])
+def test_a_probe_without_a_modality_is_judged_by_the_worst_against_the_most_frequent_class(accuracy: float, state: str):
+    lost = {"absent.video.probe.accuracy": 0.95, "absent.audio.probe.accuracy": accuracy}
+    (found,) = judge({**lost, "labelled.majority_accuracy": 0.4})
+    assert (found.state, found.value) == (state, f"{accuracy:.1%}")
+    assert found.sentence.startswith(f"Without video 95.0%, without audio {accuracy:.1%}; ")
+
+
+@pytest.mark.parametrize(
+    "key, name",
+    [
+        ("energy.video_to_audio.ladder.other_class", "Video → audio, energy AUROC, negatives: other class"),
+        ("energy.video_to_audio.auroc", "Video → audio, energy AUROC"),
+        ("retrieval.video_to_audio.distinct.r1", "Video → audio, R@1 among other kinds"),
+        ("retrieval.video_to_audio.r1", "Video → audio, R@1"),
+        ("absent.audio.knn.accuracy", "KNN accuracy, without audio"),
+    ],
+)
+def test_measures_across_modalities_have_names_and_higher_is_better(key: str, name: str):
+    for prefix in ("", "random_init."):
+        found = names.measure(prefix + key)
+        assert (found.name, found.direction, found.is_baseline) == (name, names.HIGHER, prefix != "")
+
+
 def test_measures_of_another_kind_are_not_judged():
     keys = ("video.psnr", "probe.accuracy", "uncertainty.coverage", "retrieval.a_to_b.r1", "energy.auroc")
     assert judge({key: value for key in keys for value in (None, "high", float("nan"))}) == []
