@@ -17,6 +17,8 @@ AUDIO: Columns = (
     ("of", "codes.entries", "{:.0f}"),
     ("samples seen", "samples_seen", "{:,.0f}"),
 )
+SHORT = ("kNN", "probe", "energy AUROC", "same class", "collapse", "codes in use")
+FEW_OF_SOUND: Columns = tuple(column for column in AUDIO if column[0] in SHORT)
 
 
 def with_baseline(table: str, runs: dict[str, dict], columns: Columns) -> str:

@@ -36,3 +36,8 @@ FEATURES: Columns = (
     ("bits of z", "latent.bits", "{:.2f}"),
     ("samples seen", "samples_seen", "{:,.0f}"),
 )  # fmt: skip
+FEW_ACROSS: Columns = tuple(
+    column
+    for column in (*RETRIEVED, *FEATURES)
+    if column[0] in ("picture to sound R@1", "sound to picture R@1", "sync AUROC", "kNN", "probe", "collapse")
+)

@@ -11,8 +11,8 @@ docs/results/images.json takes its figures from the runs' own records; `python s
 import argparse
 import json
 
+from columns import PICTURES, VIEWS_OF_PICTURES
 from side_by_side import finished, in_turn, parser_of, run_and_collect
-from tables import PICTURES, VIEWS_OF_PICTURES
 
 TINY = "encoder.widths=[8, 16, 32, 64]"  # of ResNet and RegNet, one block each, 3 x 3 stem
 OPTIONS = {

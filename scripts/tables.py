@@ -15,9 +15,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from audio_columns import AUDIO, SETS_OF_SOUNDS, with_baseline
-from audio_visual_columns import FEATURES, RETRIEVED
+from audio_columns import AUDIO, FEW_OF_SOUND, SETS_OF_SOUNDS, with_baseline
+from audio_visual_columns import FEATURES, FEW_ACROSS, RETRIEVED
 from audio_visual_columns import SOURCES as PAIRED
+from columns import LEADERBOARD, PICTURES, SETS, SHORT, TEXT, UNCERTAINTY, VIEWS, WORDS
 from video_columns import FEW_OF_VIDEO, FRAMES, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
@@ -30,75 +31,6 @@ KEPT = (
     "latent.", "codes.", "logmel.", "retrieval.", "sync.", "absent.", "data.missing.", "random_init.", "samples_seen",
     "seconds",
 )  # fmt: skip
-WORDS: Columns = (
-    ("cross-entropy", "text.cross_entropy", "{:.2f}"),
-    ("accuracy", "text.accuracy", "{:.1%}"),
-    ("energy AUROC", "energy.auroc", "{:.3f}"),
-    ("calibration error", "text.calibration_error", "{:.3f}"),
-    ("kNN", "knn.accuracy", "{:.1%}"),
-    ("probe", "probe.accuracy", "{:.1%}"),
-)
-VIEWS: Columns = (
-    ("energy AUROC", "energy.auroc", "{:.3f}"),
-    ("gap", "energy.gap", "{:.2f}"),
-    ("time reversed", "energy.ladder.time_reversed", "{:.3f}"),
-    ("sound shifted", "energy.ladder.sound_shifted", "{:.3f}"),
-    ("collapse", "collapse.verdict", "{}"),
-    ("rank", "collapse.effective_rank", "{:.1f}"),
-    ("deviation", "collapse.std", "{:.2f}"),
-    ("kNN", "knn.accuracy", "{:.1%}"),
-    ("probe", "probe.accuracy", "{:.1%}"),
-    ("picture to sound R@1", "retrieval.video_to_audio.r1", "{:.0%}"),
-    ("sound to picture R@1", "retrieval.audio_to_video.r1", "{:.0%}"),
-    ("PSNR", "video.psnr", "{:.1f}"),
-    ("best of 16", "video.best_of.16.psnr", "{:.1f}"),
-    ("coverage", "uncertainty.coverage", "{:.0%}"),
-)
-SHORT = tuple(
-    column
-    for column in VIEWS
-    if column[0] in ("energy AUROC", "collapse", "kNN", "probe", "picture to sound R@1", "best of 16", "coverage")
-)
-SETS = ("savanna", "folder")
-VIEWS_OF_PICTURES = (
-    "siamese", "simclr", "npid", "pirl", "moco", "moco_v2", "moco_v3", "deepcluster", "deepercluster", "clusterfit",
-    "deepcluster_v2", "swav", "seer", "byol", "simsiam", "dino", "barlow_twins", "w_mse", "vicreg", "lejepa",
-)  # fmt: skip
-PICTURES = (
-    *VIEWS_OF_PICTURES, "mae",
-    "denoising_autoencoder", "simmim", "beit", "ijepa", "data2vec", "vae", "conditional_vae", "vqvae", "sparse_coding",
-    "gan", "diffusion", "latent_diffusion", "jepa_with_latent",
-)  # fmt: skip
-LEADERBOARD: Columns = (
-    ("kNN", "knn.accuracy", "{:.1%}"),
-    ("probe", "probe.accuracy", "{:.1%}"),
-    ("energy AUROC", "energy.auroc", "{:.3f}"),
-    ("same class", "energy.ladder.same_class", "{:.3f}"),
-    ("patches shuffled", "energy.ladder.patches_shuffled", "{:.3f}"),
-    ("noise", "energy.ladder.noise", "{:.3f}"),
-    ("gap", "energy.gap", "{:.2f}"),
-    ("other view R@1", "retrieval.image_to_image.r1", "{:.0%}"),
-    ("rank", "collapse.effective_rank", "{:.1f}"),
-    ("rank compared", "collapse.compared.effective_rank", "{:.1f}"),
-    ("alpha-ReQ", "collapse.alpha_req", "{:.2f}"),
-    ("LiDAR", "collapse.lidar", "{:.1f}"),
-    ("samples seen", "samples_seen", "{:,.0f}"),
-    ("samples/s", "samples_per_second", "{:.0f}"),
-    ("memory GB", "peak_memory_bytes", "{:.2f}"),
-)
-UNCERTAINTY: Columns = (
-    ("coverage", "uncertainty.coverage", "{:.0%}"),
-    ("precision", "uncertainty.precision", "{:.0%}"),
-    ("total variation", "uncertainty.total_variation", "{:.2f}"),
-    ("distance", "uncertainty.distance", "{:.2f}"),
-    ("possible AUROC", "uncertainty.auroc", "{:.3f}"),
-    ("bits of z", "uncertainty.bits", "{:.2f}"),
-    ("z", "latent.verdict", "{}"),
-    ("energy AUROC", "energy.auroc", "{:.3f}"),
-    ("collapse", "collapse.verdict", "{}"),
-    ("samples seen", "samples_seen", "{:,.0f}"),
-)
-TEXT = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
 
 
 def recorded(page: str) -> dict[str, dict]:
@@ -238,14 +170,17 @@ def tables() -> dict[str, str]:
     for kind in SETS:
         rows = [(name, first.get(f"{name}-{kind}", {})) for name in others]
         found[kind] = table([row for row in rows if row[1]], VIEWS)
-        found[f"{kind}_short"] = table([row for row in rows if row[1] and row[0] not in PICTURES], SHORT)
+        found[f"{kind}_short"] = table([row for row in rows if row[1] and row[0] in ("vjepa", "multimodal")], SHORT)
     images = recorded("images")
     found["leaderboard"] = leaderboard(images, LEADERBOARD)
     found["leaderboard_short"] = leaderboard(images, LEADERBOARD[:3], described=True)
     found["collapse"] = switched_off(recorded("collapse"))
     found["uncertainty"] = uncertain(recorded("uncertainty"), UNCERTAINTY)
-    digits = of_source(recorded("video"), "digits")
-    found["video_short"] = table([(name, digits[name]) for name in METHODS if name in digits], FEW_OF_VIDEO)
+    for page, source, few in (
+        ("video", "digits", FEW_OF_VIDEO), ("audio", "digits", FEW_OF_SOUND), ("audio_visual", "savanna", FEW_ACROSS),
+    ):  # fmt: skip
+        runs = of_source(recorded(page), source)
+        found[f"{page}_short"] = table([(name, runs[name]) for name in METHODS if name in runs], few)
     for source in SOURCES:
         runs = of_source(recorded("video"), source)
         found[f"video_{source}"] = uncertain(runs, filled(runs, VIDEO))
