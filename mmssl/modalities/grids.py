@@ -21,7 +21,7 @@ PATTERNS = {
 }
 STEREO = ("b c (t p) (f q)", "b (t f) (c p q)", ("t", "f"), ("p", "q"))  # of sounds of several channels
 KEYS = {"image": "encoder.patch", "audio": "encoder.audio_patch", "video": "encoder.frames and encoder.patch"}
-AXES = {"image": (-2, -1), "audio": (-2, -1), "video": (1, 3, 4)}  # of a view, those that are cut
+AXES = {"image": (2, 3), "audio": (1, 2), "video": (1, 3, 4)}  # of a view, those that are cut
 SILENT = 1e-7  # added to the variance of a waveform: silence stays silence
 
 
@@ -44,9 +44,19 @@ class Cut(NamedTuple):
         return self.channels * int(torch.tensor(self.patch).prod())
 
     @property
+    def is_stereo(self) -> bool:
+        """Whether it is a sound with an axis of channels; a mono one has none."""
+        return self.name == "audio" and self.channels > 1
+
+    @property
     def pattern(self) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
-        """As of PATTERNS: a mono sound has no axis of channels."""
-        return STEREO if self.name == "audio" and self.channels > 1 else PATTERNS[self.name]
+        """As of PATTERNS."""
+        return STEREO if self.is_stereo else PATTERNS[self.name]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Of a view, those that are cut."""
+        return AXES["image"] if self.is_stereo else AXES[self.name]
 
     def sized(self, size: tuple[int, ...]) -> "Cut":
         """The same patches of a view of another size; ConfigError where they do not fill it."""
@@ -62,7 +72,7 @@ class Cut(NamedTuple):
         parameters. ConfigError where they do not fill it.
         """
         whole, cut, _, sizes = self.pattern
-        grid = self.sized(tuple(views[0].shape[axis] for axis in AXES[self.name])).grid
+        grid = self.sized(tuple(views[0].shape[axis] for axis in self.axes)).grid
         value = rearrange(views[0], f"{whole} -> {cut}", **dict(zip(sizes, self.patch, strict=True)))
         position = torch.arange(value.shape[1], device=value.device).expand(value.shape[:2])
         return Tokens(value, Place(position, torch.zeros_like(position), grid))
