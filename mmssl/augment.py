@@ -26,7 +26,8 @@ JITTERS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
 
 class View(NamedTuple):
-    """How a method wants one view of a picture, beside what the config says of all of them.
+    """How a method wants one view of a picture, beside what the config says of all of them; of a sound `size` alone
+    counts, as (columns, bands) of a window of time, and only where it is a pair.
 
     Views of several sizes are the multi-crop of Caron et al. 2020 (arXiv:2006.09882, section 3.2).
     """

@@ -30,7 +30,7 @@ class Objective(nn.Module):
 
     encoder: nn.Module  # what outlives pretraining
     normalised: bool = True  # whether exp(-energy) sums to 1 over all answers, so that it is a probability
-    views: tuple[View, ...] = (View(),)  # how each of the views of a picture that a forward reads is made
+    views: tuple[View, ...] = (View(),)  # how each view of a picture or a sound is made that a forward reads
     regroup_epochs: float = 0.0  # epochs between two calls of `regroup`; 0: it is never called
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
     told: tuple[str, ...] = ()  # those that are seen, and nothing of them is asked for
