@@ -2,7 +2,7 @@
 
 `python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
 Tokens are counted where they are real, not padding. `python scripts/benchmark.py image` trains those of
-benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py.
+benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py, `audio` those of benchmark_audio.py.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import benchmark_audio
 import benchmark_image
 import benchmark_masked_image
 import benchmark_video
@@ -214,6 +215,7 @@ def arguments() -> argparse.Namespace:
     video.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
     video.add_argument("--variant", choices=benchmark_video.VARIANTS, help="run this one alone, here")
     video.add_argument("--workspace", type=Path, help="folder of mp4 files, for --variant")
+    benchmark_audio.add_parser(tasks)
     text = tasks.add_parser("text", help="BERT, masked language modelling")
     text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
     text.add_argument("--repeat", type=int, default=3)
@@ -238,6 +240,9 @@ def main() -> None:
             print(json.dumps(found._asdict() | {"peak_bytes": peak_bytes()}))
             return
         finish(images(options.source, options.encoders, options.seconds, options.repeat), options.out)
+        return
+    if options.task == "audio":
+        benchmark_audio.run(options, [sys.executable, __file__], finish)
         return
     if options.task == "masked_image":
         if options.variant:

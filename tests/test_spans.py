@@ -94,5 +94,5 @@ def test_dropped_spans_have_an_exact_size_and_mostly_their_length(ratio):
 
 @pytest.mark.parametrize("corrupt", [hide_spans(0.065, 10), drop_spans(0.5, 10)])
 def test_spans_longer_than_a_sample_are_refused(corrupt):
-    with pytest.raises(ConfigError, match="method.span_frames 10: a sample has 10 frames; expected less"):
+    with pytest.raises(ConfigError, match=r"method\.span_frames 10: a sample has 10 frames; expected less"):
         corrupt(frames(1, 10), draw(1))

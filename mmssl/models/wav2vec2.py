@@ -6,6 +6,7 @@ from math import prod
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -51,8 +52,13 @@ class Convolution(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B N D"]:
         size, step = self.conv.kernel_size[0], self.conv.stride[0]
-        windows = x.unfold(1, size, step).flatten(2)  # (B, N, C * size)
-        return gelu(self.normalised(linear(windows, self.conv.weight.flatten(1), self.conv.bias)))
+        count = (x.shape[1] - size) // step + 1
+        if size == step:  # windows that do not overlap need no copy
+            windows = rearrange(x[:, : count * step], "b (n k) c -> b n (k c)", k=size)
+        else:
+            windows = rearrange(x.unfold(1, size, step), "b n c k -> b n (k c)")
+        weight = rearrange(self.conv.weight, "d c k -> d (k c)")
+        return gelu(self.normalised(linear(windows, weight, self.conv.bias)))
 
     def normalised(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Each frame over its features, or each feature over time, where the stock layer does."""

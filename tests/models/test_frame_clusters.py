@@ -68,7 +68,7 @@ def test_the_second_time_clusters_are_of_a_layer_of_the_first_run():
     with patch("mmssl.methods.speech.encoder_of_run", lambda folder, modalities: other):
         objective = METHODS["hubert"](encoder, {"audio": WAVEFORM}, pretrained="run", layer=2, num_clusters=4,
                                       span_frames=3)  # fmt: skip
-        with pytest.raises(ConfigError, match="method.layer 3: run has 2"):
+        with pytest.raises(ConfigError, match=r"method\.layer 3: run has 2"):
             METHODS["hubert"](encoder, {"audio": WAVEFORM}, pretrained="run", layer=3)
         coarse = tiny_encoder(tiny_modalities("hubert"), "wav2vec2", conv_steps=[5, 2, 3])
         with pytest.raises(ConfigError, match="run has other frames"):

@@ -32,7 +32,7 @@ def test_without_noise_it_is_the_stock_quantiser():
         conv_stride=[1], num_feat_extract_layers=1,
     )  # fmt: skip
     stock = Wav2Vec2GumbelVectorQuantizer(config).eval()
-    stock.load_state_dict({name: weight for name, weight in quantiser.named_parameters()})
+    stock.load_state_dict(dict(quantiser.named_parameters()))
     valid = torch.tensor([[True, True, False, True]] * 3)
     expected, used = stock(features(), valid)
     found = quantiser(features())

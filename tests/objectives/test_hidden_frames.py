@@ -128,7 +128,7 @@ def test_a_stock_folder_becomes_encoder_quantiser_and_heads(tmp_path: Path):
     again = METHODS["wav2vec2"](encoder, None, **sizes, pretrained=str(tmp_path)).eval()
     for mine, theirs in zip(again(batch).terms.values(), objective(batch).terms.values(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
-    with pytest.raises(CheckpointError, match="method.pretrained .*quantizer"):
+    with pytest.raises(CheckpointError, match=r"method\.pretrained .*quantizer"):
         METHODS["wav2vec2"](encoder, None, **{**sizes, "num_codes": 6}, pretrained=str(tmp_path))
 
 
@@ -203,7 +203,7 @@ def test_a_teacher_of_data2vec_drops_nothing_and_follows_the_layers_alone():
     fixed = {"audio": tokens["audio"]}
     assert torch.equal(objective.target(fixed)["audio"].value, objective.target(fixed)["audio"].value)
     assert all(name.startswith("module.stock.") for name, _ in objective.target.named_parameters())
-    with pytest.raises(ConfigError, match="method.top_layers 2: the encoder has 1 layers"):
+    with pytest.raises(ConfigError, match=r"method\.top_layers 2: the encoder has 1 layers"):
         METHODS["data2vec_audio"](encoder, None, **{**sizes, "top_layers": 2})
 
 
