@@ -51,6 +51,7 @@ MANY_PAIRS = (
     "lejepa",
     "data2vec",
     "vjepa",
+    "contrastive_captions",
 )  # more than one a sample
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa", "cav_mae")]
 
