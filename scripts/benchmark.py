@@ -2,7 +2,8 @@
 
 `python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
 Tokens are counted where they are real, not padding. `python scripts/benchmark.py image` trains those of
-benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py, `audio` those of benchmark_audio.py.
+benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py, `audio`
+those of benchmark_audio.py, `audio_visual` those of benchmark_audio_visual.py.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import benchmark_audio
+import benchmark_audio_visual
 import benchmark_image
 import benchmark_masked_image
 import benchmark_video
@@ -216,6 +218,7 @@ def arguments() -> argparse.Namespace:
     video.add_argument("--variant", choices=benchmark_video.VARIANTS, help="run this one alone, here")
     video.add_argument("--workspace", type=Path, help="folder of mp4 files, for --variant")
     benchmark_audio.add_parser(tasks)
+    benchmark_audio_visual.add_arguments(tasks)
     text = tasks.add_parser("text", help="BERT, masked language modelling")
     text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
     text.add_argument("--repeat", type=int, default=3)
@@ -252,6 +255,10 @@ def main() -> None:
         finish(
             masked_images(options.models, options.variants, options.seconds, options.repeat, options.batch), options.out
         )
+        return
+    if options.task == "audio_visual":
+        said = benchmark_audio_visual.answer(options, __file__)
+        print(json.dumps(said)) if options.variant else finish(said, options.out)
         return
     if options.task == "video":
         if options.variant:

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from mmssl.batch import Batch
 from mmssl.errors import ConfigError
 from mmssl.losses.views import Views
-from mmssl.modalities.grids import AXES, Cut
+from mmssl.modalities.grids import Cut
 from mmssl.objectives.joint_embedding import Branch, Embedder, Extra
 from mmssl.objectives.predictive import pooled
 from mmssl.random import Draw
@@ -68,7 +68,7 @@ class SameClip(Extra):
         branch, cut = embedder.by_name[name], self.cuts[name]
         length = cut.size[0] * self.looked_at // self.parts
         begins = (starts * (cut.size[0] / self.cuts[self.x].size[0])).round().long()
-        windows = torch.cat([window(batch.views[name][0], begin, length, AXES[name][0]) for begin in begins.T])
+        windows = torch.cat([window(batch.views[name][0], begin, length, cut.axes[0]) for begin in begins.T])
         count = starts.shape[1]
         tokens = placed(branch, windows, batch.present(name).repeat(count), place.repeat(count), cut, self.parts)
         feature = pooled({name: embedder.encoder({name: tokens})[name]})

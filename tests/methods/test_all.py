@@ -52,6 +52,7 @@ MANY_PAIRS = (
     "data2vec",
     "data2vec_audio",
     "vjepa",
+    "contrastive_captions",
 )  # more than one a sample
 ONE_PAIR = [name for name in METHODS if name not in (*LATENT, *MANY_PAIRS, "npid", "audio_visual_jepa", "cav_mae")]
 
