@@ -22,7 +22,7 @@ from mmssl.methods import METHODS
 
 COMMON = ["train.evaluate_every_steps=1000000", "train.save_every_steps=1000000", "evaluate.documents=1000"]
 WORLD = ["data.source=savanna", "data.samples=12000", "data.heldout=0.05"]
-PLAIN = ["views.smallest_area=1.0", "views.flip_ratio=0.0"]  # of the world: what is cut away may be what is heard
+PLAIN = ["views.smallest_area=1.0"]  # of the world: what is cut away may be what is heard
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "audio_visual_contrastive": ("audio_visual_contrastive", []),
     "audio_visual_contrastive_other_clips": ("audio_visual_contrastive", ["method.same_clip_weight=0.0"]),
@@ -43,9 +43,9 @@ WORDS = ("contrastive_captions",)  # of the built-in world only
 
 
 def config_of(method: str) -> str:
-    """The config of a method on folders, relative to the repository."""
-    found = sorted((ROOT / "configs").glob(f"*{method}_folder.yaml"), key=lambda path: len(path.name))
-    return f"configs/{found[0].name}"
+    """The config of a method, on folders where there is one, relative to the repository."""
+    found = [path.name for kind in ("folder", "savanna") for path in (ROOT / "configs").glob(f"*{method}_{kind}.yaml")]
+    return f"configs/{found[0]}"
 
 
 def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:

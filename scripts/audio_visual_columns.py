@@ -7,6 +7,7 @@ WAYS = (("picture to sound", "video_to_audio"), ("sound to picture", "audio_to_v
 RETRIEVED: Columns = (
     *((f"{name} R@{k}", f"retrieval.{way}.r{k}", "{:.0%}") for name, way in WAYS for k in (1, 5, 10)),
     *((f"{name}, other kinds R@1", f"retrieval.{way}.distinct.r1", "{:.0%}") for name, way in WAYS),
+    *((f"words to {name} R@1", f"retrieval.text_to_{name}.r1", "{:.0%}") for name in ("image", "audio", "video")),
     ("candidates", "retrieval.candidates", "{:.0f}"),
     ("of other kinds", "retrieval.distinct_candidates", "{:.0f}"),
     *(

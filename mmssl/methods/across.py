@@ -1,5 +1,6 @@
 """Methods that predict one modality from another, in embeddings or in the input's own space."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -92,8 +93,10 @@ def audio_visual_jepa(
         )  # fmt: skip
         return latent_stream(encoder, name, corrupt[name], encoder.width, latent, sizes, inference_steps, smooth_l1)
 
+    streams = {name: stream(name) for name in predicted}
+    leave_unread(encoder, seen, [*streams.values()])
     return Predictive(
-        streams={name: stream(name) for name in predicted}, encoder=encoder, target=Teacher(encoder, momentum),
+        streams=streams, encoder=encoder, target=Teacher(encoder, momentum),
         given={name: encoder.cuts[name].tokenize for name in seen if name not in predicted}, show=show,
         num_masks=num_masks,
     )  # fmt: skip
@@ -147,6 +150,17 @@ def other_modality(
         stream = Stream(
             tokenize=cut.tokenize, corrupt=hide_all, predictor=predictor, energy=squared_error, pairing=in_place
         )
-    for part in (encoder.embed[y], encoder.modality[y]):
-        part.requires_grad_(False)
+    leave_unread(encoder, [x], [stream])
     return Predictive(streams={y: stream}, given={x: seen.tokenize}, encoder=encoder)
+
+
+def leave_unread(encoder: Any, read: Sequence[str], streams: Sequence[Stream]) -> None:
+    """What is kept for modalities that the encoder is never shown does not learn: no loss depends on it, and several
+    processes would wait for its gradient.
+    """
+    for name in encoder.cuts.keys() - {*read}:
+        kept = [encoder.modality, *(stream.predictor.modality for stream in streams)]
+        encoder.embed[name].requires_grad_(False)
+        for vectors in kept:
+            if name in vectors:
+                vectors[name].requires_grad_(False)

@@ -184,6 +184,22 @@ def test_energies_across_do_not_depend_on_whether_the_first_sample_has_both():
     assert not found[:, 0].any()
 
 
+@pytest.mark.parametrize(
+    "method, options",
+    [
+        ("audio_visual_jepa", {}), ("audio_visual_jepa", {"pairs": ("video_to_video",)}), ("audio_from_video", {}),
+        ("audio_visual_jepa", {"pairs": ("audio_to_audio", "audio_to_video", "video_to_audio"), "limit": "noise"}),
+        ("video_from_audio", {"latent_width": 0}),
+    ],
+)  # fmt: skip
+def test_whatever_learns_takes_part_in_the_loss(method, options):
+    objective, batch = made(method, **options), tiny_batch(method, COUNT)
+    torch.stack([*objective(batch).terms.values()]).sum().backward()
+    learning = {name: weight for name, weight in objective.named_parameters() if weight.requires_grad}
+    assert not [name for name, weight in learning.items() if weight.grad is None]
+    assert len(learning) > 10
+
+
 @torch.no_grad()
 def test_the_energy_of_a_sample_counts_the_pairs_that_are_asked_of_it():
     batch = tiny_batch("audio_visual_jepa", COUNT)
