@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from making_media import SOUND_HZ
 
 CLICK = np.float32(0.9) * np.ones(48, np.float32)  # a millisecond
@@ -21,10 +22,11 @@ FORMATS = {  # what is in which container; sounds of AVI that a decoder delays, 
 
 def flashes(
     path: Path, times: Sequence[float], flashed: Collection[int], seconds: float, *, sound_start: float = 0.0,
-    gap: tuple[float, float] = (0.0, 0.0), tracks: int = 1, base: Fraction | None = None,
+    gap: tuple[float, float] = (0.0, 0.0), tracks: int = 1, heard: int = 0, base: Fraction | None = None,
 ) -> Path:  # fmt: skip
-    """Frames at these times, white where `flashed`, with a click at the time of each flash in the first of the tracks;
-    the sound goes from `sound_start` on to `seconds`, but for packets within `gap`.
+    """Frames at these times, white where `flashed`, with a click at the time of each flash in the track `heard`, which
+    is marked as the default where it is not the first; the sound goes from `sound_start` on to `seconds`, but for
+    packets within `gap`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     codec, sound_codec = FORMATS[path.suffix[1:]]
@@ -34,7 +36,9 @@ def flashes(
         pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
         pictures.time_base = pictures.codec_context.time_base = base
         pictures.codec_context.gop_size = 12
-        heard: list[Any] = [container.add_stream(sound_codec, rate=SOUND_HZ, layout="mono") for _ in range(tracks)]
+        sounds: list[Any] = [container.add_stream(sound_codec, rate=SOUND_HZ, layout="mono") for _ in range(tracks)]
+        if heard:
+            sounds[heard].disposition = Disposition.default
         packets = []
         for number, time in enumerate(times):
             values = np.full((32, 32, 3), 255 if number in flashed else 0, np.uint8)
@@ -42,8 +46,8 @@ def flashes(
             frame.pts, frame.time_base = round(time / base), base
             packets += pictures.encode(frame)
         packets += pictures.encode(None)
-        for number, track in enumerate(heard):
-            clicks = [times[each] - sound_start for each in sorted(flashed)] if number == 0 else []
+        for number, track in enumerate(sounds):
+            clicks = [times[each] - sound_start for each in sorted(flashed)] if number == heard else []
             packets += [
                 packet
                 for packet in sounded(track, clicked(clicks, seconds - sound_start), sound_start)

@@ -32,7 +32,9 @@ class CannotSeek(Exception):
 
 
 class Opened(NamedTuple):
-    """A container and its first video and sound stream; `origin` is the time in seconds that is 0 on the clock."""
+    """A container, its first video stream and its sound: of the tracks of a known codec the one that is marked as the
+    default, else the first; `origin` is the time in seconds that is 0 on the clock.
+    """
 
     container: Any
     video: Any
@@ -49,7 +51,9 @@ def opened(media: Media) -> Iterator[Opened]:
         raise BadSample("no byte")
     with damage(), bytes_of(media) as file, container_of(file) as container:
         pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
-        video, sound = next(iter(pictures), None), next(iter(container.streams.audio), None)
+        tracks = [each for each in container.streams.audio if each.codec_context is not None]  # that can be decoded
+        tracks.sort(key=lambda each: not each.disposition & Disposition.default)
+        video, sound = next(iter(pictures), None), next(iter(tracks), None)
         streams: list[Any] = [stream for stream in (video, sound) if stream is not None]
         for stream in streams:
             stream.thread_type = "NONE"  # the processes and threads above share the cores
