@@ -2,7 +2,8 @@
 
 `python scripts/benchmark.py text` trains the variants of benchmark_text.py, interleaved, each in a process of its own.
 Tokens are counted where they are real, not padding. `python scripts/benchmark.py image` trains those of
-benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py, `audio` those of benchmark_audio.py.
+benchmark_image.py, `masked_image` those of benchmark_masked_image.py, `video` those of benchmark_video.py, `audio`
+those of benchmark_audio.py.
 """
 
 import argparse
