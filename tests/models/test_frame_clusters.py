@@ -1,5 +1,6 @@
 """Clusters of frames: what describes a frame is the sound around it, and clusters are those of k-means."""
 
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -34,7 +35,8 @@ def test_a_click_lies_in_the_frames_that_it_is_heard_in():
 
 
 def test_clusters_are_those_of_kmeans_and_stay():
-    objective, batch = tiny_objective("hubert"), tiny_batch("hubert")
+    objective: Any = tiny_objective("hubert")
+    batch = tiny_batch("hubert")
     assert objective.num_codes == 6
     begin(objective, batch)
     codes = objective.codes_of(batch)
@@ -53,7 +55,8 @@ def test_clusters_are_those_of_kmeans_and_stay():
 
 
 def test_at_most_so_many_frames_are_clustered():
-    objective, batch = tiny_objective("hubert"), tiny_batch("hubert")
+    objective: Any = tiny_objective("hubert")
+    batch = tiny_batch("hubert")
     tokens = objective.tokens(batch)
     assert len(objective.target.chosen(tokens)) == 8 * 21
     with patch("mmssl.models.frame_clusters.MOST", 8 * 21 // 3):
@@ -63,6 +66,7 @@ def test_at_most_so_many_frames_are_clustered():
 @torch.no_grad()
 def test_the_second_time_clusters_are_of_a_layer_of_the_first_run():
     torch.manual_seed(1)
+    objective: Any
     other = tiny_encoder(tiny_modalities("hubert"), "wav2vec2", layers=2, dropout=0.5)
     encoder = tiny_encoder(tiny_modalities("hubert"), "wav2vec2")
     with patch("mmssl.methods.speech.encoder_of_run", lambda folder, modalities: other):
@@ -83,7 +87,8 @@ def test_the_second_time_clusters_are_of_a_layer_of_the_first_run():
 
 
 def test_a_number_that_never_varies_tells_nothing():
-    clusters = FrameClusters(Cepstra(tiny_encoder(tiny_modalities("hubert"), "wav2vec2")), 2)
+    encoder: Any = tiny_encoder(tiny_modalities("hubert"), "wav2vec2")
+    clusters = FrameClusters(Cepstra(encoder), 2)
     value = torch.zeros(40, 39)
     value[:20, 3] = 1.0
     clusters.regroup(value)

@@ -29,7 +29,7 @@ def test_without_noise_it_is_the_stock_quantiser():
     quantiser = made()
     config = Wav2Vec2Config(
         codevector_dim=6, num_codevector_groups=2, num_codevectors_per_group=5, conv_dim=[7], conv_kernel=[1],
-        conv_stride=[1], num_feat_extract_layers=1,
+        conv_stride=[1],
     )  # fmt: skip
     stock = Wav2Vec2GumbelVectorQuantizer(config).eval()
     stock.load_state_dict(dict(quantiser.named_parameters()))

@@ -135,7 +135,8 @@ def test_a_stock_folder_becomes_encoder_quantiser_and_heads(tmp_path: Path):
 @pytest.mark.parametrize("method", SPEECH)
 @torch.no_grad()
 def test_what_layers_say_of_a_mask_does_not_depend_on_the_hidden_frames(method):
-    objective, batch = tiny_objective(method).eval(), tiny_batch(method)
+    objective: Any = tiny_objective(method).eval()
+    batch = tiny_batch(method)
     begin(objective, batch)
     tokens, _, hidden = objective.corrupted(batch)
     other = tokens["audio"].value.scatter(
@@ -186,7 +187,8 @@ def test_the_perplexity_of_codes_is_logged_and_codes_are_told():
 @torch.no_grad()
 def test_an_absent_sound_has_no_loss():
     for method in SPEECH:
-        objective, batch = tiny_objective(method).eval(), tiny_batch(method)
+        objective: Any = tiny_objective(method).eval()
+        batch = tiny_batch(method)
         begin(objective, batch)
         batch.views["audio.present"] = [torch.tensor([False] * 8)]
         output = objective(batch)
