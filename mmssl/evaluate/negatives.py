@@ -65,7 +65,7 @@ def elsewhere(
     reader: Reader, inputs: Inputs, config: Config, wanted: tuple[View, ...], device: torch.device
 ) -> Negative | None:
     """Another window of the same file; None where no file has two."""
-    others = neighbours(reader.paths())
+    others = neighbours(reader.films())
     if (others < 0).all():
         return None
 
@@ -81,10 +81,11 @@ def elsewhere(
 
 
 def neighbours(paths: list[str]) -> Int[np.ndarray, " N"]:
-    """For each sample the next one of the same file, for the last one the first; -1 where it is alone."""
+    """For each sample the next one of the same file, for the last one the first; -1 where it is alone or of none."""
     members: dict[str, list[int]] = {}
     for number, path in enumerate(paths):
-        members.setdefault(path, []).append(number)
+        if path:
+            members.setdefault(path, []).append(number)
     found = np.full(len(paths), -1)
     for numbers in members.values():
         if len(numbers) > 1:

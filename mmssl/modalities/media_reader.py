@@ -59,6 +59,12 @@ class Reader:
         names = [samples_at(part.table).path(index) for part in self.parts for index in range(part.count)]
         return [names[place] for place in self.order]
 
+    def films(self) -> list[str]:
+        """The file of which each sample is a window of time; "" of what has none, as a picture with its captions."""
+        tables = [(samples_at(part.table), part.count) for part in self.parts]
+        names = [samples.path(i) if samples.is_window(i) else "" for samples, count in tables for i in range(count)]
+        return [names[place] for place in self.order]
+
     def labels(self) -> list[str]:
         """The label of each sample, "" where it has none; where decoded ones replace bad ones, theirs."""
         names: list[str] = []

@@ -50,6 +50,10 @@ class FileSamples:
         """The file of a sample."""
         return self.columns["path"][index]
 
+    def is_window(self, index: int) -> bool:
+        """Whether a sample is one of the windows of a sound or a video."""
+        return self.columns["kind"][index] in ("audio", "video")
+
     def labels(self) -> list[str]:
         """The label of each sample, "" where it has none."""
         return list(self.columns["label"])

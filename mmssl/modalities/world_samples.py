@@ -131,6 +131,10 @@ class WorldSamples:
         """A name of the sample."""
         return f"{self.source}:{index}"
 
+    def is_window(self, index: int) -> bool:
+        """No sample has another window."""
+        return False
+
     def labels(self) -> list[str]:
         """The label of each sample."""
         return self.world.labels(self.seed, np.arange(self.count))

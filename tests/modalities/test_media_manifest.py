@@ -140,6 +140,7 @@ def test_a_picture_with_several_captions_and_a_film_that_comes_again_are_read_ea
     rows += [{"image": "", "video": "films/a.mp4", "text": f"film {n}"} for n in range(2)]
     data, _ = prepared(tmp_path, written(folder, rows), "data.decoded_bytes=0", modalities=("text", "image", "video"))
     assert present(data) == ["text image"] * 3 + ["text video"] * 4
+    assert data.train.films() == [""] * 3 + [str(folder / "films" / "a.mp4")] * 4  # no picture has another window
     found = data.train(np.arange(7))
     assert len({tuple(row) for row in found["text"][0].tolist()}) == 5
     assert torch.equal(found["video"][0][3:5], found["video"][0][5:])
