@@ -11,7 +11,7 @@ from mmssl.batch import Batch
 from mmssl.random import Draw
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-TINY = (0.16, 2000, 8, 0.01, 16, 8, 1, 2, 24, 2, (1, 16, 2), 2)
+TINY = (0.16, 2000, 8, 0.01, 16, 4, 1, 2, 24, 2, (1, 16, 2), 2)
 
 
 @pytest.fixture
