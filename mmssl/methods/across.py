@@ -158,9 +158,9 @@ def leave_unread(encoder: Any, read: Sequence[str], streams: Sequence[Stream]) -
     """What is kept for modalities that the encoder is never shown does not learn: no loss depends on it, and several
     processes would wait for its gradient.
     """
+    readers: list[Any] = [encoder, *(stream.predictor for stream in streams)]
     for name in encoder.cuts.keys() - {*read}:
-        kept = [encoder.modality, *(stream.predictor.modality for stream in streams)]
         encoder.embed[name].requires_grad_(False)
-        for vectors in kept:
-            if name in vectors:
-                vectors[name].requires_grad_(False)
+        for reader in readers:
+            if name in reader.modality:
+                reader.modality[name].requires_grad_(False)
