@@ -104,9 +104,12 @@ class Peer(nn.Module):
         self.narrow, self.decoder = nn.Linear(sizes.width, width), stock_layers(layers, width, heads)
         self.answer = nn.ModuleDict({name: nn.Linear(width, count) for name, count in numbers.items()})
         self.mask = nn.Parameter(0.02 * torch.randn(width))
-        for kind, size in (("places", sizes.width), ("decoded", width)):
-            table = {name: nn.Parameter(0.02 * torch.randn(count, size)) for name, count in self.counts.items()}
-            setattr(self, kind, nn.ParameterDict(table))
+        self.places, self.decoded = (
+            nn.ParameterDict(
+                {name: nn.Parameter(0.02 * torch.randn(count, size)) for name, count in self.counts.items()}
+            )
+            for size in (sizes.width, width)
+        )
 
     def patches(self, picture: Tensor, bank: Tensor) -> dict[str, Tensor]:
         """All patches of both."""
@@ -124,7 +127,7 @@ class Peer(nn.Module):
         for name, part in whole.items():
             x = self.embed[name](part) + self.places[name]
             x = x.take_along_dim(order[name][:, : kept[name], None], 1)
-            for layer in self.own[name]:
+            for layer in self.own[name].children():
                 x = layer(x)
             apart[name] = x
         alone = [normalize(self.joint(x).mean(1).float(), dim=-1) for x in apart.values()]
