@@ -1,6 +1,6 @@
 """Predict what lies at hidden frames of a waveform, whose convolutions see all of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Any
 
@@ -39,7 +39,7 @@ class HiddenFrames(Predictive):
         **parts: Any,
     ) -> None:  # fmt: skip
         super().__init__(streams={NAME: stream}, encoder=encoder, **parts)
-        self.told, self.gradient = told, gradient
+        self.for_target, self.gradient = told, gradient
 
     @property
     def student(self) -> nn.Module:
@@ -49,7 +49,10 @@ class HiddenFrames(Predictive):
         samples = without(self.encoder.cuts[NAME].tokenize(batch.views[NAME]), batch.present(NAME))
         frames = self.encoder.front(samples, self.gradient)
         known = {NAME: frames.projected, "audio.features": frames.features, "audio.samples": samples}
-        return {name: known[name] for name in (NAME, *self.told)}
+        return {name: known[name] for name in (NAME, *self.for_target)}
+
+    def answer(self, tokens: dict[str, Tokens], names: Iterable[str]) -> dict[str, Tokens]:
+        return super().answer(tokens, (*names, *self.for_target))
 
 
 class ContrastiveStream(Stream):

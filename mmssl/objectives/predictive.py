@@ -1,6 +1,6 @@
 """Predict what is hidden from what is seen, and compare at the hidden places."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from einops import reduce
@@ -136,7 +136,7 @@ class Predictive(Objective):
         shown = self.show(masks)
         kept = {name: without(seen[name], there) for name, there in shown.kept.items()}
         sx = self.encoded({**seen, **kept}, hidden)
-        sy = self.target({name: tokens[name] for name in self.by_name})
+        sy = self.answer(tokens, self.by_name)
         terms, energies = {}, []
         for name, stream in self.by_name.items():
             answer = sy[name].times(self.num_masks)
@@ -165,6 +165,10 @@ class Predictive(Objective):
         }
         return self.student({name: part for name, part in filled.items() if part.value.shape[1]})
 
+    def answer(self, tokens: dict[str, Tokens], names: Iterable[str]) -> dict[str, Tokens]:
+        """What the target says of these modalities; those that are only given it is not asked for."""
+        return self.target({name: tokens[name] for name in names})
+
     def energies_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, "A B"]:
@@ -172,7 +176,7 @@ class Predictive(Objective):
 
     def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
         _, seen, hidden = self.corrupted(batch)
-        sx, sy = self.encoded(seen, hidden), self.target(self.tokens(answers, *hidden))
+        sx, sy = self.encoded(seen, hidden), self.answer(self.tokens(answers, *hidden), hidden)
         return torch.stack([
             self.by_name[name].matched(sx, seen[name], sy[name], place) for name, place in hidden.items()
         ]).sum(0)  # fmt: skip
@@ -195,7 +199,7 @@ class Predictive(Objective):
         self, sx: dict[str, Tokens], seen: dict[str, Tokens], answers: dict[str, Tokens], hidden: dict[str, Place]
     ) -> Float[Tensor, "A B"]:
         """The energies of all pairs, summed over the modalities of which something is hidden."""
-        sy = self.target({name: answers[name] for name in hidden})
+        sy = self.answer(answers, hidden)
         pairs = [self.by_name[name].pairs(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         return torch.stack(pairs).sum(0)
 
@@ -229,9 +233,7 @@ class Predictive(Objective):
     def tokens(self, batch: Batch, *names: str) -> dict[str, Tokens]:
         """All tokens of some modalities, by default of all; what a sample lacks is padding."""
         tokenize = {**{name: stream.tokenize for name, stream in self.by_name.items()}, **self.given}
-        return {
-            name: without(tokenize[name](batch.views[name]), batch.present(name)) for name in names or tokenize
-        }  # fmt: skip
+        return {name: without(tokenize[name](batch.views[name]), batch.present(name)) for name in names or tokenize}
 
     def corrupted(self, batch: Batch) -> tuple[dict[str, Tokens], dict[str, Tokens], dict[str, Place]]:
         tokens = self.tokens(batch)

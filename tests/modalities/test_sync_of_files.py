@@ -19,7 +19,7 @@ from mmssl.modalities.media_windows import Cutting, samples_of
 RATES_HZ = [1, 10, 24, 30000 / 1001, 60]
 SECONDS, FRAMES, SOUND_HZ = 2.0, 480, 16000
 WINDOWS = Cutting(SECONDS, with_sound=True)
-DECODING = Decoding(("video", "audio"), (16, 16), SOUND_HZ, 16, FRAMES, SECONDS, 16)
+DECODING = Decoding(("video", "audio"), (16, 16), SOUND_HZ, 1, 16, FRAMES, SECONDS, 16)
 CLOSE = 0.006  # seconds: a third of a frame at 60 Hz
 
 
