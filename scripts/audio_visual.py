@@ -31,7 +31,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "audio_visual_vicreg": ("audio_visual_vicreg", []),
     "audio_visual_barlow": ("audio_visual_barlow", []),
     "cav_mae": ("cav_mae", []),
-    "contrastive_captions": ("contrastive_captions", []),
+    "contrastive_captions": ("contrastive_captions", ["data.modalities=[text, image, audio]"]),
     "audio_visual_jepa": ("audio_visual_jepa", []),
     "audio_visual_jepa_across": ("audio_visual_jepa", ["method.pairs=[audio_to_video, video_to_audio]"]),
     "audio_visual_jepa_latent": ("audio_visual_jepa", ["method.limit=noise", "method.latent_width=8"]),
@@ -43,9 +43,10 @@ WORDS = ("contrastive_captions",)  # of the built-in world only
 
 
 def config_of(method: str) -> str:
-    """The config of a method, on folders where there is one, relative to the repository."""
-    found = [path.name for kind in ("folder", "savanna") for path in (ROOT / "configs").glob(f"*{method}_{kind}.yaml")]
-    return f"configs/{found[0]}"
+    """The config of a method on folders, relative to the repository."""
+    name = method.removeprefix("audio_visual_")
+    kinds = ("audio_visual", "captions")
+    return next(path for kind in kinds if (ROOT / (path := f"configs/{kind}_{name}_folder.yaml")).exists())
 
 
 def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:

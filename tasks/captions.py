@@ -1,6 +1,6 @@
 """Captions with what they tell of: pictures, sounds, clips or several of them, as `data.modalities` says.
 
-Captions are needed: those of `data.source=savanna`.
+A user's captions lie beside their files or in a table of pairs; `savanna` has captions, too.
 """
 
 from functools import partial
