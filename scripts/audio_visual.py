@@ -21,7 +21,7 @@ from tables import RESULTS, ROOT
 from mmssl.methods import METHODS
 
 COMMON = ["train.evaluate_every_steps=1000000", "train.save_every_steps=1000000", "evaluate.documents=400"]
-WORLD = ["data.source=savanna", "data.samples=12000", "data.heldout=0.05"]
+WORLD = ["data.source=savanna", "data.samples=4000", "data.heldout=0.1"]
 PLAIN = ["views.smallest_area=1.0"]  # of the world: what is cut away may be what is heard
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "audio_visual_contrastive": ("audio_visual_contrastive", []),
