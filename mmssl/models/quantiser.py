@@ -14,7 +14,7 @@ from mmssl.distributed import average
 from mmssl.random import Draw
 
 FALLS_UNTIL = 0.7  # of the run: then the temperature has fallen to its last value
-NEVER_ZERO = 2.0**-25  # added to uniform numbers, of which 0 has no logarithm
+NEVER_ZERO = 2.0**-25  # in place of a uniform number of 0, which has no logarithm
 
 
 class Quantised(NamedTuple):
@@ -63,7 +63,7 @@ class GumbelQuantiser(nn.Module):
     def noise(self, draw: Draw, places: int) -> Float[Tensor, "B M G K"]:
         """Gumbel noise of the samples' own."""
         uniform = draw.uniform("gumbel", places, self.num_groups, self.num_codes)
-        return -(-(uniform + NEVER_ZERO).log()).log()
+        return -(-uniform.clamp(min=NEVER_ZERO).log()).log()  # added to the largest number below 1, it would make 1
 
     def settle(self, progress: float) -> None:
         """The temperature after a part of the run."""

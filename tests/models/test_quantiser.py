@@ -86,3 +86,10 @@ def test_perplexity_counts_the_entries_in_use_by_hand():
     torch.testing.assert_close(perplexity(probability, valid), torch.tensor([1.0, 2.0]))
     nobody = perplexity(probability, torch.zeros(1, 3).bool())
     assert nobody.isfinite().all()
+
+
+def test_the_least_and_the_largest_number_that_may_be_drawn_are_finite_noise(monkeypatch):
+    ends = torch.tensor([0.0, 1 - 2.0**-24]).repeat(5)
+    monkeypatch.setattr(Draw, "uniform", lambda self, name, *shape: ends.expand(3, 1, 1, 10))
+    quantiser = GumbelQuantiser(7, num_groups=1, num_codes=10, width=4)
+    assert quantiser.noise(draw(), 1).isfinite().all()
