@@ -77,11 +77,13 @@ class CrossClustering(Objective):
         names = list(self.branch_of)
         return names[0], names[-1]
 
-    def features(self, batch: Batch) -> dict[str, Float[Tensor, "B D"]]:
-        """The encoder's mean embedding of each modality alone; zeros where a sample lacks it."""
+    def features(self, batch: Batch, *names: str) -> dict[str, Float[Tensor, "B D"]]:
+        """The encoder's mean embedding of each of some modalities alone, by default of all; zeros where a sample lacks
+        it.
+        """
         return {
-            name: branch.features(self.encoder, batch.views[name][0], batch.present(name)).float()
-            for name, branch in self.branch_of.items()
+            name: self.branch_of[name].features(self.encoder, batch.views[name][0], batch.present(name)).float()
+            for name in names or self.branch_of
         }
 
     def log_probability(self, one: Asked, feature: Float[Tensor, "B D"]) -> Float[Tensor, "B K"]:
@@ -129,8 +131,8 @@ class CrossClustering(Objective):
         one = self.way(x, y)
         if x == y or one is None:
             return super().energies_between(x, y, batch)
-        mine = self.log_probability(one, self.features(batch)[x])
-        theirs = self.told(one, y, self.features(batch if answers is None else answers)[y])
+        mine = self.log_probability(one, self.features(batch, x)[x])
+        theirs = self.told(one, y, self.features(batch if answers is None else answers, y)[y])
         return -torch.stack([(row + theirs).logsumexp(1) for row in mine])
 
     def of_matched(self, x: str, y: str, features: dict[str, Tensor], batch: Batch) -> Float[Tensor, " B"]:

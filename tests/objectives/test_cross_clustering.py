@@ -133,3 +133,11 @@ def test_a_modality_is_not_compared_with_itself():
     assert not objective.compares("video", "video")
     with pytest.raises(ConfigError, match="CrossClustering does not compare video with video"):
         objective.energies_between("video", "video", tiny_batch("xdc"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_modalities_are_compared_by_batches_that_hold_one_each(method):
+    objective, batch = made(method), tiny_batch(method)
+    pictures, sounds = (batch._replace(views={name: batch.views[name]}) for name in ("video", "audio"))
+    found = objective.energies_between("video", "audio", pictures, sounds)
+    torch.testing.assert_close(found, objective.energies_between("video", "audio", batch))
