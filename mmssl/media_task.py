@@ -134,7 +134,6 @@ class MediaTask:
             decode = self.decoder(objective, inputs, config, data)
             draw_completions(completed(objective, batch, samples=SAMPLES, decode=decode), inputs, folder, names)
             self.draw_nearest(objective, inputs, config, data, batch, names, folder)
-        if batch is not None and "image" in self.modalities:
             views = next(prepared(data.heldout, inputs, config, EXAMPLES, device, objective.views, augmented=True))
             shown = [name for name in VIEWS_OF if name in self.modalities and is_changed(batch, views, name)]
             draw_inputs(objective, batch, views, shown, folder, "views-")

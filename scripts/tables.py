@@ -154,7 +154,9 @@ def in_order(runs: Iterable[str]) -> list[str]:
 
 
 def uncertain(runs: dict[str, dict], columns: Columns) -> str:
-    """What each run's samples of hidden halves are, random weights in brackets."""
+    """What was measured of each run, random weights in brackets; nothing where there is none."""
+    if not runs:
+        return ""
     lines = ["| run | " + " | ".join(name for name, _, _ in columns) + " |", "|---|" + "---|" * len(columns)]
     for name in in_order(runs):
         cells = [cell(runs[name], key, shape) for _, key, shape in columns]

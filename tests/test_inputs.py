@@ -147,7 +147,7 @@ def test_words_stay_as_they_are(config, savanna_vocabulary):
 
 
 def test_words_without_a_vocabulary_are_a_config_error(config):
-    with pytest.raises(ConfigError, match=r"text needs a vocabulary; expected data\.source=savanna"):
+    with pytest.raises(ConfigError, match="text needs a vocabulary; expected data with captions"):
         Inputs(config, ("text", "image"))
 
 

@@ -11,12 +11,12 @@ from mmssl.order import Order, Slots, batches
 
 PACKAGE = Path(mmssl.__file__).parent
 MOST = 11
-# what the files of the way call on and come back from: the types, keys and draws, where decoded samples lie, and the
-# arithmetic of pixels, spectrograms and attention
+# what the files of the way call on and come back from: the types, keys and draws, where decoded samples lie, the
+# arithmetic of pixels, spectrograms and attention, and the choice of what is shown of a sample
 LEAVES = {
     "batch.py", "tokens.py", "random.py", "sections.py", "modalities/decoding.py", "modalities/world_samples.py",
     "modalities/media_cache.py", "modalities/shards.py", "augment.py", "augment_sounds.py", "crop.py", "colour.py",
-    "spectrogram.py", "attention.py",
+    "spectrogram.py", "attention.py", "objectives/pairs.py",
 }  # fmt: skip
 README = (PACKAGE.parent / "README.md").read_text()
 AUDIO_VISUAL_JEPA = (

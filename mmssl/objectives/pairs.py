@@ -35,11 +35,6 @@ class Shown(NamedTuple):
 Show = Callable[[Batch], Shown]
 
 
-def everything(batch: Batch) -> Shown:
-    """All is shown, and all of it counts."""
-    return Shown({}, {})
-
-
 class OneContext:
     """Each sample is shown the x of one of the pairs, drawn for it (Shi et al. 2022, arXiv:2201.02184, section 3.3:
     modality dropout): of a share `alone` of the samples one modality alone, each as often, of the others several.

@@ -12,7 +12,7 @@ from mmssl.batch import Batch
 from mmssl.corruption import Corruption
 from mmssl.models.target import Data, Teacher
 from mmssl.objectives.base import Noise, Objective, Output
-from mmssl.objectives.pairs import Show, everything
+from mmssl.objectives.pairs import Show, Shown
 from mmssl.objectives.regularizer import Regularizer
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, at, in_turn, mean_token, without
@@ -115,7 +115,7 @@ class Predictive(Objective):
         target: Data | Teacher | None = None,
         regularizers: Sequence[Regularizer] = (),
         given: dict[str, Tokenize] | None = None,
-        show: Show = everything,
+        show: Show = lambda batch: Shown({}, {}),
         num_masks: int = 1,
     ) -> None:
         super().__init__()
