@@ -11,8 +11,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +21,7 @@ import benchmark_image
 import benchmark_masked_image
 import benchmark_video
 import torch
-from benchmark_step import accelerator_or_cpu, matrix_product, peak_bytes
+from benchmark_step import accelerator_or_cpu, apart, interleaved, matrix_product, peak_bytes
 from benchmark_text import INNER, LAYERS, LENGTH, MASK_RATIO, STOCK, VOCABULARY, WIDTH, Budget, prepare, stock
 
 FLOPS_PER_TOKEN = (
@@ -70,10 +68,9 @@ def images(source: str, encoders: list[str], seconds: float, repeats: int) -> di
                     (Path(folder) / "train").symlink_to(Path(source).absolute())
                 else:
                     benchmark_image.write_pictures(Path(folder))
-                command = [sys.executable, __file__, "image", "--variant", variant, "--encoders", encoder]
+                command = ["image", "--variant", variant, "--encoders", encoder]
                 command += ["--workspace", folder, "--seconds", str(seconds)]
-                answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+                runs[variant].append(apart(*command))
         flops = benchmark_image.flops_per_picture(encoder)
         found = {}
         for variant, parts in runs.items():
@@ -101,12 +98,8 @@ def masked_images(models: list[str], variants: list[str], seconds: float, repeat
     report: dict = {"models": {}}
     for model in models:
         ceiling = {"fp32": matrix_product(torch.float32), "bf16": matrix_product(torch.bfloat16)}
-        runs: dict[str, list[dict]] = {variant: [] for variant in variants}
-        for variant in variants * repeats:
-            command = [sys.executable, __file__, "masked_image", "--variant", variant, "--models", model]
-            command += ["--seconds", str(seconds), "--batch", str(batch)]
-            answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+        asked = ("--seconds", str(seconds), "--batch", str(batch))
+        runs = interleaved("masked_image", model, variants, repeats, *asked)
         sizes = benchmark_masked_image.MODELS[model]
         sizes = sizes._replace(batch=batch or sizes.batch)
         flops = benchmark_masked_image.flops_per_picture(sizes)
@@ -122,12 +115,8 @@ def videos(models: list[str], variants: list[str], count: int, seconds: float, r
         if any("files" in variant for variant in variants):
             benchmark_video.write_videos(Path(folder), count)
         for model in models:
-            runs: dict[str, list[dict]] = {variant: [] for variant in variants}
-            for variant in variants * repeats:
-                command = [sys.executable, __file__, "video", "--variant", variant, "--models", model]
-                command += ["--seconds", str(seconds), "--workspace", folder]
-                answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+            asked = ("--seconds", str(seconds), "--workspace", folder)
+            runs = interleaved("video", model, variants, repeats, *asked)
             report["models"][model] = {
                 "sizes": benchmark_video.MODELS[model]._asdict(),
                 **benchmark_video.summary(runs),
@@ -137,11 +126,8 @@ def videos(models: list[str], variants: list[str], count: int, seconds: float, r
 
 def start_variant(variant: str, workspace: Path, budget: Budget) -> dict[str, float]:
     """Run one variant in a process of its own, which answers with its last line on stdout."""
-    command = [sys.executable, __file__, "text", "--variant", variant, "--workspace", str(workspace)]
-    for name, value in budget._asdict().items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(answer.stdout.splitlines()[-1])
+    limits = [part for name, value in budget._asdict().items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return apart("text", "--variant", variant, "--workspace", str(workspace), *limits)
 
 
 def speed(workspace: Path, variants: str, seconds: float, repeats: int) -> dict:
@@ -217,7 +203,7 @@ def arguments() -> argparse.Namespace:
     video.add_argument("--out", type=Path, help="file for the JSON, besides stdout")
     video.add_argument("--variant", choices=benchmark_video.VARIANTS, help="run this one alone, here")
     video.add_argument("--workspace", type=Path, help="folder of mp4 files, for --variant")
-    benchmark_audio.add_parser(tasks)
+    benchmark_audio.add_arguments(tasks)
     benchmark_audio_visual.add_arguments(tasks)
     text = tasks.add_parser("text", help="BERT, masked language modelling")
     text.add_argument("--seconds", type=float, default=20, help="training of each variant in each repeat")
@@ -244,9 +230,6 @@ def main() -> None:
             return
         finish(images(options.source, options.encoders, options.seconds, options.repeat), options.out)
         return
-    if options.task == "audio":
-        benchmark_audio.run(options, [sys.executable, __file__], finish)
-        return
     if options.task == "masked_image":
         if options.variant:
             found = benchmark_masked_image.measure(options.variant, options.models[0], options.seconds, options.batch)
@@ -256,8 +239,8 @@ def main() -> None:
             masked_images(options.models, options.variants, options.seconds, options.repeat, options.batch), options.out
         )
         return
-    if options.task == "audio_visual":
-        said = benchmark_audio_visual.answer(options, __file__)
+    if options.task in ("audio", "audio_visual"):
+        said = {"audio": benchmark_audio, "audio_visual": benchmark_audio_visual}[options.task].answer(options)
         print(json.dumps(said)) if options.variant else finish(said, options.out)
         return
     if options.task == "video":

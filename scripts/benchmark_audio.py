@@ -10,17 +10,17 @@ by clip, as the loaders of AST and CAV-MAE do, `log_mel` ours.
 import argparse
 import json
 import statistics
-import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from benchmark_step import accelerator_or_cpu, instant, peak_bytes, whole_step
+from benchmark_step import accelerator_or_cpu, interleaved, peak_bytes, timed, whole_step
 from torch import Tensor
 from torchaudio.compliance.kaldi import fbank
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
@@ -189,14 +189,9 @@ def measure(variant: str, model: str, seconds: float) -> Measured:
             **{feature: partial(features_step, feature, sizes.batch) for feature in FEATURES},
         }  # fmt: skip
         step = made[name]()
-        for _ in range(2):
-            step()
-        began, steps = instant(), 0
-        while steps == 0 or instant() - began < seconds:
-            step()
-            steps += 1
+        found = timed(lambda _: step(), repeat(None), seconds)
         each = CLIP_SECONDS if name in FEATURES else sizes.seconds
-        return Measured(steps * sizes.batch * each, instant() - began)
+        return Measured(found.steps * sizes.batch * each, found.seconds)
 
 
 def summary(runs: dict[str, list[dict]]) -> dict:
@@ -219,7 +214,7 @@ def summary(runs: dict[str, list[dict]]) -> dict:
     return {"variants": variants, "mmssl/peer": speed, "mmssl/peer, peak_bytes": memory}
 
 
-def add_parser(tasks: Any) -> None:
+def add_arguments(tasks: Any) -> None:
     """The command line of `benchmark.py audio`."""
     audio = tasks.add_parser("audio", help="wav2vec 2.0, beside Wav2Vec2ForPreTraining in a plain loop; filter banks")
     audio.add_argument("--seconds", type=float, default=15, help="each variant in each repeat")
@@ -230,18 +225,13 @@ def add_parser(tasks: Any) -> None:
     audio.add_argument("--variant", choices=VARIANTS, help="run this one alone, here")
 
 
-def run(options: argparse.Namespace, command: list[str], finish: Callable[[dict, Path | None], None]) -> None:
+def answer(options: argparse.Namespace) -> dict:
     """One variant here, or interleaved repeats of all, each in a process of its own."""
     if options.variant:
-        found = measure(options.variant, options.models[0], options.seconds)
-        print(json.dumps(found._asdict() | {"peak_bytes": peak_bytes()}))
-        return
+        measured = measure(options.variant, options.models[0], options.seconds)
+        return measured._asdict() | {"peak_bytes": peak_bytes()}
     report: dict = {"models": {}, "device": str(accelerator_or_cpu())}
     for model in options.models:
-        runs: dict[str, list[dict]] = {variant: [] for variant in options.variants}
-        for variant in options.variants * options.repeat:
-            asked = [*command, "audio", "--variant", variant, "--models", model, "--seconds", str(options.seconds)]
-            answer = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
-            runs[variant].append(json.loads(answer.stdout.splitlines()[-1]))
+        runs = interleaved("audio", model, options.variants, options.repeat, "--seconds", str(options.seconds))
         report["models"][model] = {"sizes": MODELS[model]._asdict(), **summary(runs)}
-    finish(report, options.out)
+    return report

@@ -10,10 +10,7 @@ workers (`peer2`); mmssl reads the same bytes and samples in batch and makes spe
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from benchmark_cav_mae import CONTRAST_WEIGHT, HIDDEN_RATIO, KEPT, MODELS, TEMPERATURE, Clips, Peer, Sizes
-from benchmark_step import accelerator_or_cpu, instant, peak_bytes, whole_step
+from benchmark_step import accelerator_or_cpu, interleaved, peak_bytes, timed, whole_step
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -59,7 +56,8 @@ def peer_run(sizes: Sizes, precision: str, workers: int, seconds: float) -> Meas
         optimizer.step()
         optimizer.zero_grad()
 
-    return timed(step, iter(DataLoader(Clips(sizes), sizes.batch, num_workers=workers)), sizes.batch, seconds)
+    found = timed(step, iter(DataLoader(Clips(sizes), sizes.batch, num_workers=workers)), seconds)
+    return Measured(found.steps * sizes.batch, found.seconds, found.wait_seconds)
 
 
 def config_of(sizes: Sizes, precision: str, workspace: Path) -> Config:
@@ -113,21 +111,8 @@ def mmssl_run(sizes: Sizes, precision: str, seconds: float, workspace: Path) -> 
     def step(batch: Batch) -> None:
         whole_step(run, iter([batch]), 0.5)
 
-    return timed(step, inputs.stream(kept(), accelerator.device, run.objective.views), sizes.batch, seconds)
-
-
-def timed(step: Callable[[Any], None], source: Iterator[Any], batch: int, seconds: float) -> Measured:
-    """How many steps fit, after two that warm up, and how long they waited for the next batch."""
-    for _ in range(2):
-        step(next(source))
-    began, steps, waited = instant(), 0, 0.0
-    while steps == 0 or instant() - began < seconds:
-        asked = time.perf_counter()
-        given = next(source)
-        waited += time.perf_counter() - asked
-        step(given)
-        steps += 1
-    return Measured(steps * batch, instant() - began, waited)
+    found = timed(step, inputs.stream(kept(), accelerator.device, run.objective.views), seconds)
+    return Measured(found.steps * sizes.batch, found.seconds, found.wait_seconds)
 
 
 def measure(variant: str, model: str, seconds: float) -> Measured:
@@ -172,18 +157,14 @@ def add_arguments(tasks: Any) -> None:
     parser.add_argument("--variant", choices=VARIANTS, help="run this one alone, here")
 
 
-def answer(options: argparse.Namespace, script: str) -> dict:
+def answer(options: argparse.Namespace) -> dict:
     """One variant, or all of them, interleaved, each in a process of its own."""
     if options.variant:
         measured = measure(options.variant, options.models[0], options.seconds)
         return measured._asdict() | {"peak_bytes": peak_bytes()}
     report: dict = {"models": {}, "device": str(accelerator_or_cpu())}
     for model in options.models:
-        runs: dict[str, list[dict]] = {variant: [] for variant in options.variants}
-        for variant in options.variants * options.repeat:
-            command = [sys.executable, script, "audio_visual", "--variant", variant, "--models", model]
-            command += ["--seconds", str(options.seconds)]
-            said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            runs[variant].append(json.loads(said.stdout.splitlines()[-1]))
+        asked = ("--seconds", str(options.seconds))
+        runs = interleaved("audio_visual", model, options.variants, options.repeat, *asked)
         report["models"][model] = {"sizes": MODELS[model]._asdict(), **summary(runs)}
     return report

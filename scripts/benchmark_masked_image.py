@@ -7,15 +7,15 @@ predictor) run the training loop's step, with its clipping and checks; reading a
 
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from benchmark_step import accelerator_or_cpu, instant, whole_step
+from benchmark_step import accelerator_or_cpu, timed, whole_step
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from mmssl.batch import Batch
@@ -110,15 +110,10 @@ def layer_multiplications(tokens: int, width: int) -> int:
     return 12 * tokens * width**2 + 2 * tokens**2 * width
 
 
-def timed(step: Callable[[], None], batch: int, seconds: float) -> Measured:
-    """How many steps fit, after two that warm up."""
-    for _ in range(2):
-        step()
-    began, steps = instant(), 0
-    while time.perf_counter() - began < seconds:
-        step()
-        steps += 1
-    return Measured(steps * batch, steps, instant() - began)
+def measured(step: Callable[[], None], batch: int, seconds: float) -> Measured:
+    """Pictures of the steps that fit."""
+    found = timed(lambda _: step(), repeat(None), seconds)
+    return Measured(found.steps * batch, found.steps, found.seconds)
 
 
 def peer_run(sizes: Sizes, attention: str, precision: str, seconds: float) -> Measured:
@@ -136,7 +131,7 @@ def peer_run(sizes: Sizes, attention: str, precision: str, seconds: float) -> Me
         optimizer.step()
         optimizer.zero_grad()
 
-    return timed(step, sizes.batch, seconds)
+    return measured(step, sizes.batch, seconds)
 
 
 def mmssl_run(method: str, sizes: Sizes, precision: str, folder: Path, seconds: float) -> Measured:
@@ -159,7 +154,7 @@ def mmssl_run(method: str, sizes: Sizes, precision: str, folder: Path, seconds: 
 
     source = stream()
 
-    return timed(lambda: whole_step(run, source, 0.5), sizes.batch, seconds)
+    return measured(lambda: whole_step(run, source, 0.5), sizes.batch, seconds)
 
 
 def measure(variant: str, model: str, seconds: float, batch: int = 0) -> Measured:

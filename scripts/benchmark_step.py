@@ -1,9 +1,13 @@
-"""A step of mmssl's loop as the benchmarks time it, and what they ask of the machine."""
+"""A step of mmssl's loop as the benchmarks time it, how variants take turns, and what is asked of the machine."""
 
+import json
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,6 +23,45 @@ def whole_step(run: Run, batches: Iterator[Batch], progress: float) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     run.objective.after_step(progress)
     run.step += 1
+
+
+class Timed(NamedTuple):
+    """Steps, the seconds that they took, and those in which they waited for the next batch."""
+
+    steps: int
+    seconds: float
+    wait_seconds: float
+
+
+def timed(step: Callable[[Any], None], source: Iterator[Any], seconds: float) -> Timed:
+    """How many steps fit, after two that warm up; one at least."""
+    for _ in range(2):
+        step(next(source))
+    began, steps, waited = instant(), 0, 0.0
+    while steps == 0 or instant() - began < seconds:
+        asked = time.perf_counter()
+        given = next(source)
+        waited += time.perf_counter() - asked
+        step(given)
+        steps += 1
+    return Timed(steps, instant() - began, waited)
+
+
+def apart(*arguments: str) -> dict[str, Any]:
+    """What `benchmark.py` answers with its last line on stdout, in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("benchmark.py")), *arguments]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def interleaved(
+    task: str, model: str, variants: Iterable[str], repeats: int, *arguments: str
+) -> dict[str, list[dict[str, Any]]]:
+    """What each variant of a model answers in each repeat (a b c, a b c, ...), each in a process of its own."""
+    runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
+    for variant in [*runs] * repeats:
+        runs[variant].append(apart(task, "--variant", variant, "--models", model, *arguments))
+    return runs
 
 
 def accelerator_or_cpu() -> torch.device:

@@ -9,15 +9,15 @@ workers (`files2`), mmssl reads its cache, which it fills first (`prepare_second
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from benchmark_step import accelerator_or_cpu, instant, whole_step
+from benchmark_step import accelerator_or_cpu, timed, whole_step
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import VideoMAEConfig, VideoMAEForPreTraining
@@ -165,7 +165,8 @@ def peer_run(
         optimizer.step()
         optimizer.zero_grad()
 
-    return timed(step, peer_batches(sizes, folder, workers), sizes.batch, seconds)
+    found = timed(step, peer_batches(sizes, folder, workers), seconds)
+    return Measured(found.steps * sizes.batch, found.seconds, found.wait_seconds, 0.0)
 
 
 def config_of(sizes: Sizes, precision: str, source: str, workspace: Path) -> Config:
@@ -216,22 +217,8 @@ def mmssl_run(sizes: Sizes, precision: str, folder: Path | None, seconds: float,
     def step(batch: Batch) -> None:
         whole_step(run, iter([batch]), 0.5)
 
-    found = timed(step, read() if folder else kept(), sizes.batch, seconds)
-    return found._replace(prepare_seconds=prepared)
-
-
-def timed(step: Callable[[Any], None], source: Iterator[Any], batch: int, seconds: float) -> Measured:
-    """How many steps fit, after two that warm up, and how long they waited for the next batch."""
-    for _ in range(2):
-        step(next(source))
-    began, steps, waited = instant(), 0, 0.0
-    while steps == 0 or instant() - began < seconds:
-        asked = time.perf_counter()
-        given = next(source)
-        waited += time.perf_counter() - asked
-        step(given)
-        steps += 1
-    return Measured(steps * batch, instant() - began, waited, 0.0)
+    found = timed(step, read() if folder else kept(), seconds)
+    return Measured(found.steps * sizes.batch, found.seconds, found.wait_seconds, prepared)
 
 
 def measure(variant: str, model: str, folder: Path | None, seconds: float) -> Measured:
