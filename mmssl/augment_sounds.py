@@ -16,6 +16,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mmssl.crop import window
 from mmssl.random import Draw, sent
 from mmssl.sections import SoundsConfig
 
@@ -39,7 +40,7 @@ def waveform_view(sound: Sound, draw: Draw, view: int, sounds: SoundsConfig, len
     heard = rearrange(sound.float(), "b ... t -> b (...) t")
     with torch.autocast(sound.device.type, enabled=False):
         if length < heard.shape[-1]:
-            heard = cut(heard, draw_start(draw, view, heard.shape[-1] - length), length)
+            heard = window(heard, draw_start(draw, view, heard.shape[-1] - length), length, 2)
         if sounds.gain_decibels:
             heard = louder(heard, draw_gain(draw, view, sounds.gain_decibels))
         if sounds.largest_mix:
@@ -77,12 +78,6 @@ def of_samples(value: Tensor, like: Tensor) -> Tensor:
 def draw_start(draw: Draw, view: int, last: int) -> Int[Tensor, " B"]:
     """The first sample of a window, uniform from 0 to `last`."""
     return draw.integers(f"sound_cut/{view}", last + 1)
-
-
-def cut(sound: Float[Tensor, "B C T"], start: Int[Tensor, " B"], length: int) -> Float[Tensor, "B C S"]:
-    """`length` samples of each from `start` on."""
-    index = sent(start[:, None] + torch.arange(length), sound.device)
-    return sound.gather(2, index[:, None].expand(-1, sound.shape[1], -1))
 
 
 def draw_gain(draw: Draw, view: int, most: float) -> Float[Tensor, " B"]:

@@ -116,3 +116,9 @@ def resample(
     across = rearrange(pixels, "b l c h w -> b (l c h) w") @ rearrange(columns, "b t w -> b w t")
     down = rows[:, None] @ rearrange(across, "b (f h) t -> b f h t", f=3 * num_frames)
     return rearrange(down, "b (l c) s t -> b l c s t", l=num_frames)
+
+
+def window(view: Float[Tensor, "B *T"], start: Int[Tensor, " B"], length: int, axis: int) -> Float[Tensor, "B *W"]:
+    """So much of a view of any kind along an axis, each sample's from a start of its own; nothing is resampled."""
+    index = sent(start[:, None] + torch.arange(length, device=start.device), view.device)
+    return view.take_along_dim(index.reshape(len(view), *[1] * (axis - 1), length, *[1] * (view.ndim - axis - 1)), axis)

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from audio_columns import SETS_OF_SOUNDS
-from side_by_side import finished, parser_of, run_and_collect
+from side_by_side import asked_for, finished, parser_of, run_and_collect
 from tables import RESULTS, ROOT
 
 from mmssl.methods import METHODS
@@ -72,11 +72,7 @@ def wanted_of(asked: argparse.Namespace, rows: list[str]) -> dict[str, list[str]
     """The runs that are asked for, by a row or by a name of their own, with their arguments."""
     sets = [name for name in SETS_OF_SOUNDS if (asked.data / name).is_dir()]
     there = [row for row in rows if ROWS[row][0] in METHODS and config_of(ROWS[row][0]).exists()]
-    return {
-        run: arguments(row, name, asked)
-        for name in sets for row in there
-        if {row, run := f"{row}-{name}"} & {*asked.only}
-    }  # fmt: skip
+    return {run: arguments(row, name, asked) for run, row, name in asked_for(there, sets, asked.only)}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from audio_visual_columns import SOURCES
-from side_by_side import finished, parser_of, run_and_collect
+from side_by_side import asked_for, finished, parser_of, run_and_collect
 from tables import RESULTS, ROOT
 
 from mmssl.methods import METHODS
@@ -70,9 +70,9 @@ def wanted_of(asked: argparse.Namespace) -> dict[str, list[str]]:
     there = [row for row, (method, _) in ROWS.items() if method in METHODS]
     return {
         name: arguments(row, source, asked)
-        for source in sources for row in there
-        if {row, name := f"{row}-{source}"} & {*asked.only} and (source == "savanna" or row not in WORDS)
-    }  # fmt: skip
+        for name, row, source in asked_for(there, sources, asked.only)
+        if source == "savanna" or row not in WORDS
+    }
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from tables import collect
@@ -45,6 +46,14 @@ def in_turn(names: Iterable[str], pretrained: Mapping[str, str]) -> Iterator[lis
     for name in names:
         parts[name in pretrained].append(name)
     yield from parts.values()
+
+
+def asked_for(rows: Iterable[str], sources: Iterable[str], only: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Name, row and source of the runs ROW-SOURCE that are asked for, by their row or by their own name."""
+    chosen = {*only}
+    for source, row in product(sources, [*rows]):
+        if {row, name := f"{row}-{source}"} & chosen:
+            yield name, row, source
 
 
 def parser_of(usage: str | None, names: Iterable[str]) -> argparse.ArgumentParser:

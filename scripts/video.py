@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from draw_video import draw
-from side_by_side import finished, parser_of, run_and_collect
+from side_by_side import asked_for, finished, parser_of, run_and_collect
 from tables import RESULTS
 from video_columns import SOURCES
 
@@ -65,11 +65,7 @@ def wanted_of(asked: argparse.Namespace, rows: list[str]) -> dict[str, list[str]
     """The runs that are asked for, by a row or by a name of their own, with their arguments."""
     sources = [source for source in SOURCES if source != "clips" or asked.clips is not None]
     there = [row for row in rows if ROWS[row][0] in METHODS]
-    return {
-        name: arguments(row, source, asked)
-        for source in sources for row in there
-        if {row, name := f"{row}-{source}"} & {*asked.only}
-    }  # fmt: skip
+    return {name: arguments(row, source, asked) for name, row, source in asked_for(there, sources, asked.only)}
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from torch.nn.functional import interpolate
 
 from mmssl.augment_sounds import (
     Span,
-    cut,
     draw_gain,
     draw_mix,
     draw_snr,
@@ -26,6 +25,7 @@ from mmssl.augment_sounds import (
     waveform_view,
     with_noise,
 )
+from mmssl.crop import window
 from mmssl.random import Draw
 from mmssl.sections import SoundsConfig
 from mmssl.spectrogram import DEVIATION_DECIBELS, MEAN_DECIBELS, LogMel
@@ -141,7 +141,7 @@ def test_a_window_is_cut_to_the_sample_and_windows_begin_anywhere():
     view = waveform_view(sound, draw, 0, only(), 1200)
     for row in range(0, 400, 37):
         assert torch.equal(view[row], sound[row, start[row] : start[row] + 1200])
-    assert torch.equal(cut(sound[:, None], start, 1200)[:, 0], view)
+    assert torch.equal(window(sound[:, None], start, 1200, 2)[:, 0], view)
     assert 0 <= start.min() < 8
     assert 792 < start.max() <= 800
     assert abs(start.double().mean() - 400) < 4 * 800 / 12**0.5 / 400**0.5

@@ -1,7 +1,7 @@
 """Methods that predict one modality from another, in embeddings or in the input's own space."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -9,6 +9,7 @@ from mmssl.corruption import Corruption
 from mmssl.drop import drop_blocks, drop_random
 from mmssl.energy import smooth_l1, squared_error
 from mmssl.errors import ConfigError
+from mmssl.methods.cross_modal import BOTH
 from mmssl.methods.generative import hide_all
 from mmssl.methods.jepa import Momentum, Share, embedding_stream
 from mmssl.methods.latent import Limit, latent_stream, limited
@@ -21,17 +22,13 @@ from mmssl.objectives.pairs import OneContext, Pair
 from mmssl.sections import CountOrZero, NonNegative
 from mmssl.tokens import in_place
 
-BOTH = ("video", "audio")
 PairName = Literal[
     "audio_to_audio", "video_to_video", "audio_to_video", "video_to_audio", "audio_video_to_audio",
     "audio_video_to_video",
 ]  # fmt: skip
 Names = Annotated[tuple[PairName, ...], Field(min_length=1)]
 Weights = Annotated[tuple[Positive, ...], Field(min_length=1)]
-ALL: tuple[PairName, ...] = (
-    "audio_to_audio", "video_to_video", "audio_to_video", "video_to_audio", "audio_video_to_audio",
-    "audio_video_to_video",
-)  # fmt: skip
+ALL: tuple[PairName, ...] = get_args(PairName)
 
 
 def pairs_of(names: tuple[PairName, ...], weights: tuple[float, ...]) -> list[Pair]:

@@ -4,7 +4,7 @@ have any share of samples.
 
 from typing import Any
 
-from mmssl.methods.cross_modal import BOTH, branches_of
+from mmssl.methods.cross_modal import BOTH, branch_of_each
 from mmssl.methods.pixels import Count, Positive
 from mmssl.models.groups import Groups
 from mmssl.objectives import Asked, CrossClustering, Objective
@@ -50,6 +50,6 @@ def cross_clustering(
         for grouping, names in described.items()
     }  # fmt: skip
     return CrossClustering(
-        encoder=encoder, branches=branches_of(encoder, BOTH), described=described, groups=groups,
+        encoder=encoder, branches=branch_of_each(encoder, BOTH), described=described, groups=groups,
         asked=asked, regroup_epochs=regroup_epochs,
     )  # fmt: skip

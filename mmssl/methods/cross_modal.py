@@ -23,7 +23,7 @@ from mmssl.sections import CountOrZero, NonNegative
 BOTH = ("video", "audio")
 
 
-def branches_of(encoder: Any, names: Sequence[str], *widths: int) -> dict[str, Branch]:
+def branch_of_each(encoder: Any, names: Sequence[str], *widths: int) -> dict[str, Branch]:
     """Each modality through the encoder and a projector of its own."""
     cuts = {name: only(encoder, name).cuts[name] for name in names}
     return {
@@ -37,7 +37,7 @@ def contrast(
 ) -> JointEmbedding:
     """Each modality's embedding among all samples' of each other one."""
     return JointEmbedding(
-        encoder=encoder, branches=branches_of(encoder, names, *widths), criterion=CrossModal(temperature, names),
+        encoder=encoder, branches=branch_of_each(encoder, names, *widths), criterion=CrossModal(temperature, names),
         energy=cosine, views=(View(),), extras=same_clip,
     )  # fmt: skip
 
@@ -88,8 +88,8 @@ def audio_visual_barlow(
 def co_occurrence(encoder: Any, criterion: Criterion, energy: Energy, width: int) -> JointEmbedding:
     """A criterion of two views of a picture, of picture and sound; each through a projector of three layers."""
     return JointEmbedding(
-        encoder=encoder, branches=branches_of(encoder, BOTH, width, width, width), criterion=criterion, energy=energy,
-        views=(View(),),
+        encoder=encoder, branches=branch_of_each(encoder, BOTH, width, width, width), criterion=criterion,
+        energy=energy, views=(View(),),
     )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def contrastive_captions(
     if len(names) < 2:
         raise ConfigError("method contrastive_captions: the task reads text alone; expected task captions")
     return JointEmbedding(
-        encoder=encoder, branches=branches_of(encoder, names, embedding_width),
+        encoder=encoder, branches=branch_of_each(encoder, names, embedding_width),
         criterion=CrossModal(temperature, names, centre="text", learnt=learnt), energy=cosine, views=(View(),),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmssl.batch import Batch
+from mmssl.crop import window
 from mmssl.errors import ConfigError
 from mmssl.losses.views import Views
 from mmssl.modalities.grids import Cut
@@ -73,12 +74,6 @@ class SameClip(Extra):
         tokens = placed(branch, windows, batch.present(name).repeat(count), place.repeat(count), cut, self.parts)
         feature = pooled({name: embedder.encoder({name: tokens})[name]})
         return branch.projector(feature).float().unflatten(0, (count, -1))
-
-
-def window(view: Float[Tensor, "B *T"], start: Int[Tensor, " B"], length: int, axis: int) -> Float[Tensor, "B *W"]:
-    """So much of a view along an axis, each sample's from a start of its own."""
-    index = start[:, None] + torch.arange(length, device=view.device)
-    return view.take_along_dim(index.reshape(len(view), *[1] * (axis - 1), length, *[1] * (view.ndim - axis - 1)), axis)
 
 
 def placed(
