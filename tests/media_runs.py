@@ -1,5 +1,6 @@
 """Configs of a few seconds for the tasks of pictures, sounds and videos, on the built-in world."""
 
+import json
 from pathlib import Path
 
 from mmssl.config import Config, load_config
@@ -66,3 +67,9 @@ def parts_of(config: Config) -> tuple[MediaTask, MediaData, Inputs, Objective]:
     data = task.read(config)
     inputs = Inputs(config, task.modalities, data.vocabulary)
     return task, data, inputs, task.build(config, inputs, data.train.size).eval()
+
+
+def records(config: Config) -> list[dict]:
+    """What was recorded as bad."""
+    path = Path(config.run) / "bad_samples.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,6 +1,5 @@
 """Claims about sounds that cannot be used, or only look so: one line, no NaN, a fixed stand-in."""
 
-import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 import soundfile
 import torch
 from making_media import sound, tone, video
-from media_runs import media_config, parts_of
+from media_runs import media_config, parts_of, records
 
 from mmssl.config import Config
 from mmssl.errors import DataError
@@ -124,12 +123,6 @@ def read(config: Config) -> tuple[MediaData, torch.Tensor]:
     """The data of a config, and all its sounds."""
     _, data, _, _ = parts_of(config)
     return data, data.train(np.arange(data.train.size))["audio"][0]
-
-
-def records(config: Config) -> list[dict]:
-    """What was recorded as bad."""
-    path = Path(config.run) / "bad_samples.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import torch
 from making_media import video
 from making_videos import BAD, at_rate, code, cover, film, flat, huge, huge_frame, reference, truncated
+from media_runs import records
 
 from mmssl.config import Config, load_config
 from mmssl.errors import DataError
@@ -62,12 +63,6 @@ def prepared(config: Config) -> MediaData:
 def everything(data: MediaData) -> torch.Tensor:
     """All training clips."""
     return data.train(np.arange(data.train.size))["video"][0]
-
-
-def records(config: Config) -> list[dict]:
-    """What was recorded as bad."""
-    path = Path(config.run) / "bad_samples.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The scripts of the tables of sounds: no recording is in both parts, and each row stands beside its baselines."""
 
-import importlib
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -12,15 +10,7 @@ from making_media import sound
 from mmssl.config import load_config
 from mmssl.runs import task_of
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts by their names, as Python finds them when one is run."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield {name: importlib.import_module(name) for name in ("tables", "audio", "audio_columns", "prepare_audio")}
-    sys.path.remove(str(SCRIPTS))
+USED = ("tables", "audio", "audio_columns", "prepare_audio")
 
 
 @pytest.fixture(scope="module")

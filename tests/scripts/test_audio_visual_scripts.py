@@ -1,25 +1,13 @@
 """The script of audio-visual tables asks for the rows that there are, and its figures come into the tables."""
 
-import importlib
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
-
-import pytest
 
 from mmssl.config import load_config
 from mmssl.methods import METHODS
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts by their names, as Python finds them when one is run."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield {name: importlib.import_module(name) for name in ("tables", "audio_visual", "audio_visual_columns")}
-    sys.path.remove(str(SCRIPTS))
+USED = ("tables", "audio_visual", "audio_visual_columns")
 
 
 def asked_for(*only: str, data: Path | None = None) -> Namespace:

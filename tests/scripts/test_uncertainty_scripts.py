@@ -1,9 +1,7 @@
 """The scripts of the table of uncertainty collect what tiny runs measured, and draw it."""
 
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,16 +10,8 @@ from media_runs import media_text
 from PIL import Image
 from running import call
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+USED = ("tables", "uncertainty", "draw_uncertainty", "capacity")
 BITS = {"0.1": 0.2, "1e-4": 3.0, "0.01": 1.1}
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts by their names, as Python finds them when one is run."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield {name: importlib.import_module(name) for name in ("tables", "uncertainty", "draw_uncertainty", "capacity")}
-    sys.path.remove(str(SCRIPTS))
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The scripts of the tables of videos collect what tiny runs measured, and draw it."""
 
-import importlib
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,15 +9,7 @@ from media_runs import media_text
 from PIL import Image
 from running import call
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts by their names, as Python finds them when one is run."""
-    sys.path.insert(0, str(SCRIPTS))
-    yield {name: importlib.import_module(name) for name in ("tables", "video", "draw_video", "video_columns")}
-    sys.path.remove(str(SCRIPTS))
+USED = ("tables", "video", "draw_video", "video_columns")
 
 
 @pytest.fixture(scope="module")
