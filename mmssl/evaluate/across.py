@@ -21,6 +21,17 @@ def couples(part: Objective, names: Sequence[str]) -> list[tuple[str, str]]:
     return [(x, y) for x, y in product(names, repeat=2) if x != y and part.compares(x, y)]
 
 
+def energies_of(
+    part: Objective, couple: tuple[str, str], batch: Batch, known: dict[tuple[str, str], Float[Tensor, "B B"]]
+) -> Float[Tensor, "B B"]:
+    """The energies of a couple, kept in `known`, of which the other way round may be read off."""
+    x, y = couple
+    if (y, x) in known and (part.mirrors(x, y) or part.mirrors(y, x)):
+        return known[y, x].T
+    known[couple] = part.energies_between(x, y, batch).float().cpu()
+    return known[couple]
+
+
 @torch.no_grad()
 def pair_results(
     part: Objective, batches: Iterator[Batch], names: Sequence[str], labels: Int[Tensor, " N"]
@@ -32,10 +43,10 @@ def pair_results(
     matched: dict[tuple[str, str], list[Tensor]] = {couple: [] for couple in couples(part, names)}
     ladder: dict[tuple[str, str], dict[str, list[Tensor]]] = {couple: {} for couple in matched}
     for batch in batches if matched else ():
-        label = labels[batch.draw.index.cpu()]
+        label, known = labels[batch.draw.index.cpu()], {}
         for (x, y), own in matched.items():
             both = (batch.present(x) & batch.present(y)).cpu()
-            energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
+            energies = energies_of(part, (x, y), batch, known)[both][:, both]
             found, other = of_matrix(energies)
             own.append(found)
             kinds = {
@@ -69,12 +80,13 @@ def retrieval_results(
     """
     part.eval()
     results: dict[str, float] = {}
+    known: dict[tuple[str, str], Tensor] = {}
     views = [(name, name) for name in names if len(batch.views[name]) > 1 and part.compares(name, name)]
     for x, y in [*views, *couples(part, names)]:
         both = (batch.present(x) & batch.present(y)).cpu()
         if int(both.sum()) < 2:
             continue
-        energies = part.energies_between(x, y, batch).float().cpu()[both][:, both]
+        energies = energies_of(part, (x, y), batch, known)[both][:, both]
         results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies).items()}
         results["retrieval.candidates"] = float(both.sum())
         kind = None if kinds is None else kinds[batch.draw.index.cpu()][both]

@@ -61,6 +61,10 @@ class Objective(nn.Module):
         """Whether `energies_between` is defined for these two modalities."""
         return False
 
+    def mirrors(self, x: str, y: str) -> bool:
+        """Whether `energies_between` of (x, y) is computed as that of (y, x), transposed."""
+        return False
+
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         """F(modality x of the row, modality y of the column), of the whole of both; ConfigError where undefined."""
         raise ConfigError(f"method: {type(self).__name__} does not compare {x} with {y}; expected a cross-modal method")

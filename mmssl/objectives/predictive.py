@@ -139,8 +139,7 @@ class Predictive(Objective):
         sy = self.answer(tokens, self.by_name)
         terms, energies = {}, []
         for name, stream in self.by_name.items():
-            answer = sy[name].times(self.num_masks)
-            parts, energy = stream.terms(sx, seen[name], answer, hidden[name], masks.draw)
+            parts, energy = stream.terms(sx, seen[name], sy[name].times(self.num_masks), hidden[name], masks.draw)
             # means over samples, so that what is said of a global batch does not depend on how it is split
             for term, weight in shown.terms.get(name, {name: torch.ones_like(energy)}).items():
                 terms |= {term + suffix: (weight * part).mean() for suffix, part in parts.items()}
@@ -177,18 +176,19 @@ class Predictive(Objective):
     def energies_of_pairs(self, batch: Batch, answers: Batch) -> Float[Tensor, " B"]:
         _, seen, hidden = self.corrupted(batch)
         sx, sy = self.encoded(seen, hidden), self.answer(self.tokens(answers, *hidden), hidden)
-        return torch.stack([
-            self.by_name[name].matched(sx, seen[name], sy[name], place) for name, place in hidden.items()
-        ]).sum(0)  # fmt: skip
+        parts = [self.by_name[name].matched(sx, seen[name], sy[name], place) for name, place in hidden.items()]
+        return torch.stack(parts).sum(0)
 
     def compares(self, x: str, y: str) -> bool:
-        known = {*self.by_name, *self.given}
-        return x != y and {x, y} <= known and not {x, y} <= self.given.keys()
+        return x != y and {x, y} <= {*self.by_name, *self.given} and not {x, y} <= self.given.keys()
+
+    def mirrors(self, x: str, y: str) -> bool:
+        return y in self.given  # a pair has the energy of the way in which it is predicted
 
     def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         if not self.compares(x, y):
             return super().energies_between(x, y, batch)
-        if y in self.given:  # a pair has the energy of the way in which it is predicted
+        if self.mirrors(x, y):
             return self.energies_between(y, x, batch if answers is None else answers, batch).T
         asked = self.tokens(batch if answers is None else answers, y)
         whole, given = asked[y].place, self.tokens(batch, x)
@@ -217,7 +217,7 @@ class Predictive(Objective):
     def bits(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Float[Tensor, " B"] | None:
-        sx, sy = self.encoded(seen, hidden), self.target({name: answers[name] for name in hidden})
+        sx, sy = self.encoded(seen, hidden), self.answer(answers, hidden)
         parts = [self.by_name[name].bits(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         known = [part for part in parts if part is not None]
         return torch.stack(known).sum(0) if known else None
@@ -225,7 +225,7 @@ class Predictive(Objective):
     def latents_of(
         self, seen: dict[str, Tokens], hidden: dict[str, Place], answers: dict[str, Tokens]
     ) -> Tensor | None:
-        sx, sy = self.encoded(seen, hidden), self.target({name: answers[name] for name in hidden})
+        sx, sy = self.encoded(seen, hidden), self.answer(answers, hidden)
         parts = [self.by_name[name].latents_of(sx, seen[name], sy[name], place) for name, place in hidden.items()]
         known = [part for part in parts if part is not None]
         return torch.cat(known, 1) if known else None

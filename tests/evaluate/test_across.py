@@ -137,3 +137,22 @@ def test_a_collapsed_modality_is_named_and_decides_the_verdict():
     whole = collapse_results({"video": healthy, "audio": healthy.flip(0)}, {}, {})
     assert (whole["collapse.verdict"], whole["collapse.modalities"]) == ("healthy", "")
     assert "collapse.modalities" not in collapse_results({"video": healthy}, {}, {})
+
+
+class OneWay(Distance):
+    """The same, computed for (video, audio) alone."""
+
+    def mirrors(self, x: str, y: str) -> bool:
+        return x == "audio"
+
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Tensor:
+        assert answers is not None or x == "video", "computed a second time"
+        return super().energies_between(x, y, batch, answers)
+
+
+def test_what_mirrors_is_read_off_the_other_way_round():
+    batch = sequences(video=[0.0, 1.0, 2.0, 9.0], audio=[0.1, 1.4, 2.2, 5.0])
+    labels = torch.tensor([0, 0, 1, 1])
+    one, both = (pair_results(part, iter([batch]), BOTH, labels) for part in (OneWay(), Distance()))
+    assert one == both
+    assert retrieval_results(OneWay(), batch, BOTH, labels) == retrieval_results(Distance(), batch, BOTH, labels)
