@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchaudio.functional import griffinlim
-from torchaudio.transforms import InverseMelScale, MelSpectrogram
+from torchaudio.functional import griffinlim, melscale_fbanks
+from torchaudio.transforms import InverseMelScale
 
 from mmssl.errors import ConfigError
 from mmssl.random import hashed
@@ -33,9 +33,7 @@ class LogMel:
         self.step = math.floor(self.hop + 1e-6)  # of the columns that are computed, in whole samples
         self.window = max(2, round(WINDOW_HOPS * self.hop))
         self.num_fft = _num_fft(rate_hz, bands, self.window)
-        self.mel = MelSpectrogram(
-            rate_hz, self.num_fft, self.window, self.step, n_mels=bands, norm="slaney", pad_mode="constant"
-        )  # fmt: skip
+        self.bank = melscale_fbanks(self.num_fft // 2 + 1, 0.0, rate_hz / 2, bands, rate_hz, norm="slaney")
         window = torch.hann_window(self.window)
         # from the sum over a band's frequencies, each for 1 Hz and seen through the window, to the mean power
         self.scale = rate_hz / self.num_fft / float(window.square().sum())
@@ -52,12 +50,22 @@ class LogMel:
     def __call__(self, waveform: Float[Tensor, "B *C T"]) -> Float[Tensor, "B *C frames bands"]:
         """Float32, under autocast too; each channel by itself."""
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self.mel.to(waveform.device)(waveform.float()) * self.scale
+            power = self._power(waveform.float()) * self.scale
             # where the hop is no whole number of samples, the column nearest to the right time
             at = torch.arange(self.frames(waveform.shape[-1]), device=power.device) * (self.hop / self.step)
-            power = power.index_select(-1, at.round().long().clamp(max=power.shape[-1] - 1))
+            power = power.index_select(-2, at.round().long().clamp(max=power.shape[-2] - 1))
             decibels = 10 * power.clamp(min=10 ** (FLOOR_DECIBELS / 10)).log10()
-            return rearrange((decibels - MEAN_DECIBELS) / DEVIATION_DECIBELS, "... bands frames -> ... frames bands")
+            return (decibels - MEAN_DECIBELS) / DEVIATION_DECIBELS
+
+    def _power(self, waveform: Float[Tensor, "*B T"]) -> Float[Tensor, "*B frames bands"]:
+        """Through the window, summed over each band's frequencies; the numbers of a column lie side by side."""
+        window = torch.hann_window(self.window, device=waveform.device)
+        spectrum = torch.stft(
+            waveform.flatten(0, -2), self.num_fft, self.step, self.window, window, pad_mode="constant",
+            return_complex=True,
+        ).mT  # fmt: skip
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        return (power @ self.bank.to(power.device)).unflatten(0, waveform.shape[:-1])
 
     def to_waveform(self, logmel: Float[Tensor, "B frames bands"]) -> Float[Tensor, "B T"]:
         """A sound with about this spectrogram, T = round(frames * hop): least squares for the frequencies of the bands,
