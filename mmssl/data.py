@@ -24,7 +24,10 @@ from mmssl.sources import (
     File,
     Request,
     Row,
+    bounded,
+    cell_bytes,
     check_columns,
+    check_parquet,
     folder_files,
     glob_files,
     identity,
@@ -43,6 +46,7 @@ SUFFIXES = {*READERS, *TABLES, ".txt", ".md"}
 OPTIONS = {"document", "documents", "invalid_text", "text_column", "label_column", "split"}
 TAKEN_AS_HUB_ID = "{} (no such file or folder: taken as a hub id)"
 ROWS_IN_MEMORY = 256  # before they are written: 25 MB of the longest documents
+CELLS_IN_MEMORY = 16  # pictures or videos of a table
 
 
 def documents(source: str, config: DataConfig, cache: Path, report: Report = unreported, *, seed: int = 0) -> Dataset:
@@ -191,12 +195,16 @@ def arrow_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
             with path.open("rb") as stream:  # reports or refuses bytes that are not text
                 for _ in decoded_blocks(stream, str(path), request.config.invalid_text, request.report):
                     pass
-        yield from columns(request, table_examples(request, path, kind, **encoding), str(path), group)
+        examples = table_examples(request, path, kind, **encoding)
+        yield from bounded(columns(request, examples, str(path), group), lambda row: len(row["text"]), path)
 
 
 def table_examples(request: Request, path: Path, kind: str, **options: Any) -> IterableDataset:
     """A local table, streamed."""
     file = glob.escape(str(path.absolute()))
+    if kind == "parquet":
+        check_parquet(path)
+        options.setdefault("batch_size", ROWS_IN_MEMORY)
     return datasets.load_dataset(
         kind, data_files=file, split="train", streaming=True, cache_dir=str(request.cache), **options
     )
@@ -246,15 +254,19 @@ def media_rows(request: Request, path: Path | None, key: str) -> Iterator[tuple[
     with readable(name, "table of pictures or videos", DatasetsError):
         if path is None:
             examples = hub_examples(request)
+        elif path.is_dir():
+            examples = saved_examples(request, path)
         else:
-            examples = saved_examples(request, path) if path.is_dir() else table_examples(request, path, "parquet")
+            examples = table_examples(request, path, "parquet", batch_size=CELLS_IN_MEMORY)
         found = column_names(examples)
         check_columns(request, found, name, key)
         if isinstance(feature := (examples.features or {}).get(column), Image | Video):
             examples = examples.cast_column(column, type(feature)(decode=False))
         label_name = label_names(examples, label_column)
         chosen = examples.select_columns([each for each in found if each in (column, label_column)])
-        for row in cast(Iterable[dict], chosen):
+        is_table = path is not None and path.is_file()
+        rows = cast(Iterable[dict], chosen)
+        for row in bounded(rows, lambda row: cell_bytes(row[column]), path) if is_table else rows:
             label = row.get(label_column)
             yield row[column], "" if label is None else label_name(label)
 

@@ -13,7 +13,7 @@ from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.text_files import decoded_blocks, lines
 from mmssl.sections import DataConfig
-from mmssl.sources import first_folder, readable, whole_rows
+from mmssl.sources import bounded, check_parquet, first_folder, readable, whole_rows
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 FILES = {
@@ -22,6 +22,9 @@ FILES = {
     "audio": "audio_column",
 }  # the first that a row has is its own
 COLUMNS = {**FILES, "text": "text_column"}  # modality -> its key
+
+ROWS_AT_ONCE = 256
+MAX_OBJECT_CHARACTERS = 2**22  # of a line of JSON, which may take twenty times as much memory
 
 Cells = dict[str, str]  # modality, or "label" -> what a row says of it; "": nothing
 
@@ -89,10 +92,7 @@ def rows_in(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
     suffix = path.suffix.lower()
     with readable(str(path), f"manifest ({suffix})"):
         if suffix == ".parquet":
-            from pyarrow.parquet import ParquetFile
-
-            for batch in ParquetFile(path).iter_batches():
-                yield from batch.to_pylist()
+            yield from bounded(parquet_rows(path, config), size_of_row, path)
             return
         with path.open("rb") as stream:
             text = lines(decoded_blocks(stream, str(path), config.invalid_text, unreported))
@@ -103,11 +103,34 @@ def rows_in(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
                 yield from whole_rows(reader, path)
 
 
+def size_of_row(row: dict[str, Any]) -> int:
+    """The characters of a row."""
+    return sum(len(value) for value in row.values() if isinstance(value, str))
+
+
+def parquet_rows(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
+    """The rows of a table, one by one, of whose repeated texts one copy is kept; None for what no key names."""
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    check_parquet(path)
+    schema = ParquetFile(path).schema_arrow
+    named = {getattr(config, key) for key in (*COLUMNS.values(), "label_column")}
+    wanted = [name for name in schema.names if name in named]
+    texts = [name for name in wanted if pyarrow.types.is_string(schema.field(name).type)]
+    empty = dict.fromkeys(schema.names)
+    for batch in ParquetFile(path, read_dictionary=texts).iter_batches(ROWS_AT_ONCE, columns=wanted):
+        for number in range(batch.num_rows):
+            yield empty | {name: batch[name][number].as_py() for name in wanted}
+
+
 def objects_in(text: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
     """The object in each line that is not empty."""
     for number, line in enumerate(text, start=1):
         if not line.strip():
             continue
+        if len(line) > MAX_OBJECT_CHARACTERS:
+            raise DataError(f"{path}: line {number} has {len(line):,} characters; at most {MAX_OBJECT_CHARACTERS:,}")
         try:
             found = json.loads(line)
         except ValueError:

@@ -2,14 +2,14 @@
 
 import json
 import sys
-import tarfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from mmssl.errors import DataError
+from mmssl.modalities.archives import Member, members
 from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_cache import TELL_SECONDS, whole_folder
 from mmssl.modalities.media_files import (
@@ -37,7 +37,7 @@ WORDS = {"image": "picture", "video": "video"}
 COLUMNS = {"image": "image_column", "video": "video_column"}  # modality that tables and archives hold -> its key
 OPTIONS = {"documents", *COLUMNS.values(), "label_column", "split", "streaming"}
 MAX_LABEL_BYTES = 2**20  # of a member that holds a label
-EMPTY_BLOCK = bytes(tarfile.BLOCKSIZE)  # ends a whole archive
+MAX_LABEL_CHARACTERS = 1000
 
 
 class Container(NamedTuple):
@@ -109,17 +109,18 @@ def files_of_archive(archive: Container, modalities: tuple[str, ...], label_colu
     suffixes = kinds(modalities, paired=False)
     places: dict[str, tuple[int, int]] = {}
     labels: dict[str, str] = {}
-    with readable(str(archive.path), "tar archive, whole and not compressed"):
-        for name, content, place in members(archive.path):
+    with readable(str(archive.path), "tar archive, whole and not compressed"), archive.path.open("rb") as file:
+        for member in (each for each in members(file) if not is_hidden(each.name)):
+            name = member.name
             if name.suffix.lower() in suffixes:
-                places[str(name)] = place  # a later member replaces one of the same name
+                places[str(name)] = member.offset, member.size  # a later member replaces one of the same name
             elif name.suffix == ".cls":
-                labels[sample_key(name)] = content.decode().strip()
+                labels[sample_key(name)] = checked_label(told(file, member).decode().strip(), name)
             elif name.suffix == ".json":
-                entry = json.loads(content)
+                entry = json.loads(told(file, member))
                 label = entry.get(label_column) if isinstance(entry, dict) else None
                 if label is not None:
-                    labels.setdefault(sample_key(name), str(label))
+                    labels.setdefault(sample_key(name), checked_label(str(label), name))
     for name, (offset, size) in places.items():
         member = PurePosixPath(name)
         label = labels.get(sample_key(member)) or first_folder(member) or first_folder(PurePosixPath(archive.relative))
@@ -129,22 +130,19 @@ def files_of_archive(archive: Container, modalities: tuple[str, ...], label_colu
         )  # fmt: skip
 
 
-def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes, tuple[int, int]]]:
-    """(name, content where it may be a label, (offset, size)) of the visible regular files of a .tar."""
-    with tarfile.open(path, "r:", errors="backslashreplace") as archive, path.open("rb") as file:
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # it would keep a kilobyte of each
-            name = PurePosixPath(member.name)
-            if not member.isreg() or member.issparse() or is_hidden(name):
-                continue
-            content = b""
-            if name.suffix in (".cls", ".json"):
-                file.seek(member.offset_data)
-                content = file.read(min(member.size, MAX_LABEL_BYTES))
-            yield name, content, (member.offset_data, member.size)
-        file.seek(archive.offset)
-        if file.read(len(EMPTY_BLOCK)) != EMPTY_BLOCK:
-            raise tarfile.ReadError(f"it ends at byte {archive.offset:,} without the mark of the end")
+def told(file: IO[bytes], member: Member) -> bytes:
+    """What a member may say of a label: the beginning of a text; nothing of what is none."""
+    if member.name.suffix not in (".cls", ".json"):
+        return b""
+    file.seek(member.offset)
+    return file.read(min(member.size, MAX_LABEL_BYTES))
+
+
+def checked_label(label: str, name: PurePosixPath) -> str:
+    """A label; ValueError where it is longer than any name of a class."""
+    if len(label) > MAX_LABEL_CHARACTERS:
+        raise ValueError(f"member {name} holds a label of {len(label):,} characters, at most {MAX_LABEL_CHARACTERS:,}")
+    return label
 
 
 def sample_key(name: PurePosixPath) -> str:

@@ -11,6 +11,7 @@ from mmssl.errors import DataError
 
 BLOCK_BYTES = 1 << 20
 MAX_CHARACTERS = 100_000
+MAX_LINE_CHARACTERS = 2**24  # of a table
 
 Unit = Literal["line", "paragraph", "file"]
 Invalid = Literal["error", "replace"]
@@ -126,10 +127,16 @@ def cut(document: str) -> tuple[str, str]:
 
 
 def lines(blocks: Iterator[str]) -> Iterator[str]:
-    """Text in blocks of any size as lines with their LF."""
-    rest = ""
+    """Text in blocks of any size as lines with their LF; ValueError at one of more than MAX_LINE_CHARACTERS."""
+    begun: list[str] = []
     for block in blocks:
-        *whole, rest = (rest + block).split("\n")
-        yield from (line + "\n" for line in whole)
-    if rest:
-        yield rest
+        first, *more = block.split("\n")
+        begun.append(first)
+        if sum(map(len, begun)) > MAX_LINE_CHARACTERS:
+            raise ValueError(f"a line of more than {MAX_LINE_CHARACTERS:,} characters")
+        if more:
+            yield "".join(begun) + "\n"
+            yield from (line + "\n" for line in more[:-1])
+            begun = more[-1:]
+    if any(begun):
+        yield "".join(begun)

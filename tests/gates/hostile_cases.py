@@ -1,0 +1,320 @@
+"""The corpus of the hostile gate: each case makes something in a folder, and says how a user's command would read it.
+
+Run as a script it makes and measures all cases of a group and writes what it saw: python hostile_cases.py ROOT GROUP
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tarfile
+import torch
+import yaml
+from hostile_files import ARCHIVES, Payload, bomb_in_parquet, claiming, long_group, many_channels, pickled, plain
+from hostile_files import playlist, repeated_in_parquet, silence, sparse_file, tiff_of_many_pages, turned, unending
+from hostile_files import with_chunk, zeros_in_parquet
+from making_media import huge_png, picture, sound, video
+from making_tables import folder, png
+from measured import listening, measured
+from PIL import Image
+
+import mmssl.evaluate.judges  # noqa: F401  (all that is read with is loaded before a case begins)
+import mmssl.modalities.text_data  # noqa: F401
+from mmssl import manifest
+from mmssl.checkpoint import restore, save
+from mmssl.config import load_config
+from mmssl.data import documents
+from mmssl.modalities.audio import decode_audio, probe_audio
+from mmssl.modalities.image import decode_image
+from mmssl.modalities.media_data import prepare_media
+from mmssl.modalities.text import load_tokenizer
+from mmssl.modalities.video import decode_video, probe_video
+from mmssl.runs import open_run
+from mmssl.sections import DataConfig
+
+NEEDED = "task: image_pretraining\nrun: run\nmethod: {name: mae}\nimage: {size: 16}\ndata: {heldout: 0.0}\n"
+
+
+class Case(NamedTuple):
+    """Something hostile: what makes it in an empty folder, and what reads it."""
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], object]
+    said: str = "refused"  # or "read", where it has to be read in spite of all, or "": either
+
+
+def read_config(path: Path) -> None:
+    load_config(path)
+
+
+def read_run(path: Path) -> None:
+    open_run(path)
+
+
+def read_checkpoint(path: Path) -> None:
+    restore(path)
+
+
+def read_picture(path: Path) -> None:
+    decode_image(path, 32)
+
+
+def read_sound(path: Path) -> None:
+    decode_audio(path, 16000, max(0.0, probe_audio(path) - 10), 10.0)
+
+
+def read_film(path: Path) -> None:
+    clip = probe_video(path)
+    decode_video(path, 32, 8, max(0.0, clip.video_seconds - 1), 1.0)
+
+
+def read_texts(path: Path) -> None:
+    documents(str(path), DataConfig(document="line", invalid_text="replace"), Path("cache"))
+
+
+def read_pictures(path: Path) -> None:
+    Path("c.yaml").write_text(NEEDED)
+    data = prepare_media(load_config("c.yaml", [f"data.source={path}"]), Path(), lambda entry: None, ("image",))
+    data.train(np.arange(min(4, data.train.size)))
+
+
+def checkpoint(place: Path) -> Path:
+    """A run folder with a checkpoint."""
+    save(place, 1, {"model": {"a": torch.ones(4)}}, {"samples_seen": 4}, keep=2)
+    return place / "checkpoints" / "step-000000001"
+
+
+def replaced(name: str, kind: str) -> Callable[[Path], Path]:
+    """A run folder one of whose files is a pickle; the manifest agrees to it."""
+
+    def make(place: Path) -> Path:
+        folder = checkpoint(place)
+        with_file(folder, name, pickled(place / name, kind))
+        return place
+
+    return make
+
+
+def with_file(folder: Path, name: str, data: bytes) -> None:
+    """Write a file of a checkpoint, and a manifest that agrees to it."""
+    (folder / name).write_bytes(data)
+    if name != "MANIFEST.json":
+        known = manifest.read_manifest(folder)
+        digest = manifest.sha256(data).hexdigest()
+        files = {**known.files, name: manifest.File(size=len(data), sha256=digest)}
+        (folder / "MANIFEST.json").write_bytes(manifest.seal(known.model_copy(update={"files": files})))
+
+
+def large(name: str) -> Callable[[Path], Path]:
+    """A run folder one of whose files has 4 GiB, and none of them in the manifest."""
+
+    def make(place: Path) -> Path:
+        sparse_file(checkpoint(place) / name, 2**32)
+        return place
+
+    return make
+
+
+def text(name: str, content: str | bytes) -> Callable[[Path], Path]:
+    """A file of this content, in which {} is the folder."""
+
+    def make(place: Path) -> Path:
+        data = content.replace("{}", str(place)).encode() if isinstance(content, str) else content
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+        return place / name
+
+    return make
+
+
+def foreign_run(place: Path) -> Path:
+    """A run folder whose config names code: a TorchScript file, and a task that is a path."""
+    checkpoint(place)
+    (place / "config.yaml").write_text(NEEDED.replace("image_pretraining", "../../evil"))
+    (place / "evil.py").write_text(f"open({str(place / 'sentinel')!r}, 'w')")
+    return place
+
+
+def foreign_tokenizer(place: Path) -> Path:
+    """A tokenizer that asks for code of its own."""
+    (place / "evil.py").write_text(f"open({str(place / 'sentinel')!r}, 'w')\nclass Evil: ...\n")
+    mapped = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
+    (place / "tokenizer_config.json").write_text(json.dumps(mapped))
+    (place / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "evil.Evil"}, "model_type": "evil"}))
+    return place
+
+
+def beside_good(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    """A folder of ten good pictures, too."""
+
+    def both(place: Path) -> Path:
+        make(folder(place / "source") / "a" / "bad.png")
+        return place / "source"
+
+    return both
+
+
+YAML = {
+    "an object": "a: !!python/object/apply:os.system ['touch {}/sentinel']\n",
+    "a module": "a: !!python/module:evil\n",
+    "a tag": "a: !include /etc/passwd\n",
+    "anchors": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+    "a billion": "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
+    "a key twice": "train:\n  steps: 1\n  steps: 2\n",
+    "a merge": "train: {<<: {steps: 1}}\n",
+    "deep lists": "a: " + "[" * 100_000,
+    "deep maps": "a: " + "{a: " * 20_000,
+    "another target": "method: {name: mae, _target_: os.system}\n",
+    "a megabyte": "a: " + "x" * 2**21,
+    "long keys": "".join(f"{'k' * 900}{n}: 1\n" for n in range(1000)),
+    "half a character": 'a: "\\ud800"\n',
+    "an override of the loader": "method: {name: __import__}\n",
+}
+TEXTS: dict[str, bytes] = {
+    "a.csv": b"text\n" + b"x" * 2**26,
+    "b.csv": b'text\n"' + b"x\n" * 2**25,
+    "c.csv": b"," * 2**22 + b"\n" + b"," * 2**22,
+    "a.jsonl": b'{"text": ' + b"[" * 100_000,
+    "b.jsonl": b'{"text": "' + b"x" * 2**25,
+    "a.txt": b"\0" * 2**24,
+    "b.txt": b"\xff\xfe\x80" * 2**22,
+    "c.txt": b"\n" * 2**24 + b"x",
+    "d.txt": b"a \r" * 2**22,
+}
+
+
+def cases() -> dict[str, Case]:
+    """The corpus, by name."""
+    found: dict[str, Case] = {}
+    for name in ("MANIFEST.json", "model.safetensors", "state.json"):
+        found |= {f"{kind} as {name}": Case(replaced(name, kind), read_checkpoint) for kind in ("pickle", "torch")}
+        found[f"4 GiB of {name}"] = Case(large(name), read_checkpoint)
+    found["run of another task"] = Case(foreign_run, read_run)
+    found["tokenizer with code"] = Case(foreign_tokenizer, load_tokenizer)
+    found |= {f"YAML: {name}": Case(text("c.yaml", NEEDED + content), read_config) for name, content in YAML.items()}
+    found |= {f"text: {name}": Case(text(name, content), read_texts, "") for name, content in TEXTS.items()}
+    for name, make in ARCHIVES.items():
+        said = "read" if name in ("traversal", "100,000 members") else "refused"
+        found[f"texts in tar: {name}"] = Case(tar_of(make, ".txt", b"fine words"), read_texts, "" if said == "read" else said)
+        found[f"pictures in tar: {name}"] = Case(tar_of(make, ".png", png(0)), read_pictures, "" if said == "read" else said)
+    return found | tables() | media()
+
+
+def tar_of(make: Callable[[Path, str, bytes], Path], suffix: str, content: bytes) -> Callable[[Path], Path]:
+    """An archive of a kind in a folder."""
+    return lambda place: make(place / "a.tar", suffix, content)
+
+
+def tables() -> dict[str, Case]:
+    """Tables that grow."""
+    manifest_of = "video,label\n../../secret.mp4,x\n"
+    return {
+        "texts in parquet: one of 700 MB": Case(lambda place: zeros_in_parquet(place / "a.parquet"), read_texts),
+        "texts in parquet: repeated": Case(lambda place: repeated_in_parquet(place / "a.parquet"), read_texts),
+        "pictures in parquet: repeated": Case(
+            lambda place: repeated_in_parquet(place / "a.parquet", 20_000, "image"), read_pictures
+        ),
+        "pictures in parquet: a bomb": Case(lambda place: bomb_in_parquet(place / "a.parquet"), read_pictures, "read"),
+        "manifest in parquet: repeated": Case(
+            lambda place: repeated_in_parquet(place / "a.parquet", 20_000, "image"), read_pictures
+        ),
+        "manifest with a path elsewhere": Case(
+            text("a.csv", manifest_of.replace("video", "image")), read_pictures
+        ),
+        "manifest of deep JSON": Case(text("a.jsonl", '{"image": ' + "[" * 10**6), read_pictures),
+        "manifest of a long line": Case(text("a.jsonl", '{"image": [' + "[]," * 10**7), read_pictures),
+    }
+
+
+def media() -> dict[str, Case]:
+    """Pictures, sounds and films."""
+    pictures: dict[str, Callable[[Path], Path]] = {
+        "png of 900 million pixels": lambda place: huge_png(place / "a.png", 30_000),
+        "png of 150 million pixels": lambda place: huge_png(place / "a.png", 12_248),
+        "png with a long text": lambda place: with_chunk(place / "a.png", b"zTXt", b"k\0\0"),
+        "png with a long profile": lambda place: with_chunk(place / "a.png", b"iCCP", b"k\0\0"),
+        "png that claims": lambda place: claiming(place / "a.png", 16, ">II", 2**31 - 1, 2**31 - 1),
+        "gif that claims": lambda place: claiming(place / "a.gif", 6, "<HH", 65535, 65535),
+        "bmp that claims": lambda place: claiming(place / "a.bmp", 18, "<ii", 2**30, 2**30),
+        "webp of 178 million pixels": lambda place: plain(place / "a.webp", (16383, 10860), "RGB"),
+        "tiff of 170 million pixels": lambda place: plain(place / "a.tiff", (13000, 13000), compression="group4"),
+        "progressive jpeg": lambda place: plain(place / "a.jpg", (13000, 13000), "RGB", progressive=True),
+        "tiff in a circle": lambda place: tiff_of_many_pages(place / "a.tiff"),
+        "an EPS": text("a.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touch {}/sentinel) run\n"),
+        "an SVG": text("a.png", '<svg><image href="file:///etc/passwd"/></svg>'),
+        "turned, as large as may be": lambda place: turned(place / "a.png", 8192),
+        "jpeg of 170 million pixels": lambda place: plain(place / "a.jpg", (13000, 13000), "L"),
+    }
+    films: dict[str, Callable[[Path], Path]] = {
+        "playlist": lambda place: playlist(place / "a.mp4", os.environ["SERVER"]),
+        "long group": lambda place: long_group(place / "a.mp4", 300, (7680, 8192)),
+        "100 years": lambda place: unending(place / "a.mp4"),
+    }
+    sounds: dict[str, Callable[[Path], Path]] = {
+        "64 channels at 1 MHz": lambda place: many_channels(place / "a.wav"),
+        "six hours of silence": lambda place: silence(place / "a.flac", 21_600),
+        "playlist": lambda place: playlist(place / "a.m4a", os.environ["SERVER"]),
+    }
+    good = {"turned, as large as may be", "jpeg of 170 million pixels"}
+    either = {"tiff in a circle", "long group", "64 channels at 1 MHz", "six hours of silence"}
+    found = {}
+    for kind, known, read in (("picture", pictures, read_picture), ("film", films, read_film), ("sound", sounds, read_sound)):
+        for name, make in known.items():
+            found[f"{kind}: {name}"] = Case(make, read, "read" if name in good else "" if name in either else "refused")
+    return found
+
+
+def controls() -> dict[str, Case]:
+    """What the same files do to a reader without our limits."""
+
+    def unlimited(path: Path) -> None:
+        Image.MAX_IMAGE_PIXELS = None
+        Image.open(path).load()
+
+    def extracted(path: Path) -> None:
+        with tarfile.open(path) as archive:
+            archive.extractall(Path(), filter="fully_trusted")
+
+    def followed(path: Path) -> None:
+        import av
+
+        with av.open(str(path), timeout=2.0) as container:
+            list(container.decode(video=0))
+
+    def unpickled(path: Path) -> None:
+        torch.load(path / "checkpoints" / "step-000000001" / "model.safetensors", weights_only=False)
+
+    return {
+        "runs": Case(replaced("model.safetensors", "torch"), unpickled),
+        "runs YAML": Case(text("c.yaml", YAML["an object"]), lambda path: yaml.unsafe_load(path.read_text())),
+        "outside": Case(tar_of(ARCHIVES["traversal"], ".txt", b"words"), extracted),
+        "megabytes": Case(lambda place: huge_png(place / "a.png", 30_000), unlimited),
+        "connections": Case(lambda place: playlist(place / "a.m3u8", os.environ["SERVER"]), followed),
+        "seconds": Case(tar_of(ARCHIVES["negative size"], ".txt", b"words"), lambda path: list(tarfile.open(path))),
+        "fault": Case(text("c.yaml", "a: " + "[" * 100_000), lambda path: yaml.safe_load(path.read_text())),
+    }
+
+
+def main(root: Path, group: str) -> None:
+    """Measure each case of a group; one line of JSON for each."""
+    chosen = {"corpus": cases, "controls": controls}[group]()
+    with listening() as server:
+        os.environ["SERVER"] = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"
+        for number, (name, case) in enumerate(chosen.items()):
+            place = root / f"{number:03d}" / "files"
+            run = root / f"{number:03d}" / "run"
+            for each in (place, run):
+                each.mkdir(parents=True)
+            path = case.make(place)
+            limit = 3.0 if name == "seconds" else 20.0
+            found = measured(lambda path=path, case=case: case.read(path), root / f"{number:03d}", run, server, limit)
+            print(json.dumps({"name": name, "expected": case.said, "faults": found.faults(), **found._asdict()}), flush=True)
+            __import__("shutil").rmtree(root / f"{number:03d}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
