@@ -186,7 +186,7 @@ def check_columns(request: Request, columns: Iterable[str], name: str, content: 
     is_needed = request.needs_labels or config.label_column != DataConfig.model_fields["label_column"].default
     for key in (content, *(["label_column"] if is_needed else [])):
         if getattr(config, key) not in columns:
-            found = ", ".join(columns) or "none"
+            found = f"{', '.join(columns[:20])}{', ...' * (len(columns) > 20)}" or "none"
             raise DataError(f"{name} has no column {getattr(config, key)!r}; expected data.{key} to be one of: {found}")
 
 

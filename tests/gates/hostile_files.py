@@ -88,7 +88,18 @@ def record(key: bytes, value: bytes) -> bytes:
 
 def traversal(path: Path, suffix: str, content: bytes) -> Path:
     """Members whose names are ways out, and members that are no files."""
-    names = ("../../up", "/tmp/root", "a/../../b", "./../c", "x" * 4000, "new\nline", "bell\x1b[2J", "..", "dup", "dup")
+    names = (
+        "../../up",
+        f"{path.parents[1]}/root",
+        "a/../../b",
+        "./../c",
+        "x" * 4000,
+        "new\nline",
+        "bell\x1b[2J",
+        "..",
+        "dup",
+        "dup",
+    )
     parts = [one(f"{name}{suffix}", content) for name in names if len(name) < 100]
     long = f"{'x' * 4000}{suffix}".encode()
     parts.append(header("long", len(long), tarfile.GNUTYPE_LONGNAME) + padded(long) + one("y", content))

@@ -3,6 +3,8 @@ takes and answers.
 """
 
 import os
+import resource
+import select
 import signal
 import socket
 import sys
@@ -14,6 +16,7 @@ from typing import NamedTuple
 
 SECONDS = 10.0
 MEGABYTES = 512.0
+PATIENCE = 15  # seconds on the clock for each on a core, on a machine with other work
 RUNS = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "pickle.find_class", "pty.spawn")
 WRITES = ("os.rename", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.remove", "os.rmdir", "os.truncate")
 CONNECTS = ("socket.connect", "socket.getaddrinfo", "urllib.Request")
@@ -22,8 +25,8 @@ CONNECTS = ("socket.connect", "socket.getaddrinfo", "urllib.Request")
 class Measured(NamedTuple):
     """An attempt: what it answered, and what it did besides."""
 
-    said: str  # "read", "refused: ...", "fault: ..." or "killed"
-    seconds: float
+    said: str  # "read", "refused: ...", "fault: ..." or "killed ..."
+    seconds: float  # on a core, whatever else the machine does
     megabytes: float  # of memory above those at its beginning
     runs: list[str]  # events of code that is run
     outside: list[str]  # what was written outside of its run folder
@@ -50,41 +53,38 @@ def listening() -> Iterator[socket.socket]:
 
 
 def measured(
-    attempt: Callable[[], None], root: Path, run: Path, server: socket.socket, seconds: float = 2 * SECONDS
+    attempt: Callable[[], None], root: Path, run: Path, server: socket.socket, seconds: int = round(2 * SECONDS)
 ) -> Measured:
     """What an attempt does in a process of its own, which may write below `run` only; it is killed in the end.
 
     `attempt` raises what refuses; `root` holds `run` and whatever else might be written to.
     """
-    before, begun = listed(root, run), time.monotonic()
+    before = listed(root, run)
     reader, writer = os.pipe()
     process = os.fork()
     if process == 0:
         os.close(reader)
-        child(attempt, run, writer)
+        child(attempt, run, writer, seconds)
     os.close(writer)
-    killed = not answered(reader, begun + seconds)
+    killed = not answered(reader, time.monotonic() + PATIENCE * seconds)
     if killed:
         os.kill(process, signal.SIGKILL)
     with os.fdopen(reader, "rb") as stream:
         lines = stream.read().decode(errors="replace").splitlines()
-    _, status = os.waitpid(process, 0)
-    took = time.monotonic() - begun
+    _, status, usage = os.wait4(process, 0)
+    took = usage.ru_utime + usage.ru_stime
     events = [line.partition(" ") for line in lines]
     told = {kind: [rest for each, _, rest in events if each == kind] for kind in ("runs", "writes", "connects", "said")}
     peak = [float(rest) for each, _, rest in events if each == "megabytes"]
     after = listed(root, run)
     outside = [str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     connections = [*told["connects"], *accepted(server)]
-    default = "killed" if killed else f"fault: died of status {status}"
-    said = told["said"][-1] if told["said"] and not killed else default
+    said = told["said"][-1] if told["said"] and not killed else f"killed by signal {os.WTERMSIG(status)}"
     return Measured(said, took, peak[-1] if peak else 0.0, told["runs"], [*told["writes"], *outside], connections)
 
 
 def answered(reader: int, deadline: float) -> bool:
     """Whether the other end of a pipe is closed in time; nothing is read, for a pipe holds all that is told."""
-    import select
-
     poll = select.poll()
     poll.register(reader, select.POLLHUP)
     return bool(poll.poll(max(1.0, 1000 * (deadline - time.monotonic()))))
@@ -109,8 +109,8 @@ def accepted(server: socket.socket) -> list[str]:
         found.append("to the server")
 
 
-def child(attempt: Callable[[], None], run: Path, writer: int) -> None:
-    """The process of an attempt; never returns."""
+def child(attempt: Callable[[], None], run: Path, writer: int, seconds: int) -> None:
+    """The process of an attempt, killed after so many seconds on a core; never returns."""
     from mmssl.errors import MmsslError
     from mmssl.modalities.bad_sample import BadSample
 
@@ -119,9 +119,11 @@ def child(attempt: Callable[[], None], run: Path, writer: int) -> None:
     def tell(kind: str, text: object = "") -> None:
         left[0] -= 1
         if left[0] > 0 or kind in ("said", "megabytes"):
-            os.write(writer, f"{kind} {str(text)[:300]!r}\n".replace("'", "").encode(errors="replace"))
+            line = ascii(str(text)[:300])[1:-1]
+            os.write(writer, f"{kind} {line}\n".encode())
 
     os.chdir(run)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     sys.addaudithook(Watch(run, tell))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     begun = kilobytes("VmRSS")
