@@ -35,6 +35,7 @@ from mmssl.sources import (
     is_saved,
     one_line,
     readable,
+    steady,
     table_rows,
     text_rows,
 )
@@ -264,9 +265,10 @@ def media_rows(request: Request, path: Path | None, key: str) -> Iterator[tuple[
             examples = examples.cast_column(column, type(feature)(decode=False))
         label_name = label_names(examples, label_column)
         chosen = examples.select_columns([each for each in found if each in (column, label_column)])
-        is_table = path is not None and path.is_file()
-        rows = cast(Iterable[dict], chosen)
-        for row in bounded(rows, lambda row: cell_bytes(row[column]), path) if is_table else rows:
+        rows = steady(request, cast(Iterable[dict], chosen))
+        if path is not None and path.is_file():
+            rows = bounded(rows, lambda row: cell_bytes(row[column]), path)
+        for row in rows:
             label = row.get(label_column)
             yield row[column], "" if label is None else label_name(label)
 
@@ -276,7 +278,7 @@ def columns(request: Request, examples: Dataset | IterableDataset, name: str, gr
     found, label_column = column_names(examples), request.config.label_column
     check_columns(request, found, name)
     wanted = [column for column in found if column in (request.config.text_column, label_column)]
-    chosen = cast(Iterable[dict], examples.select_columns(wanted))
+    chosen = steady(request, cast(Iterable[dict], examples.select_columns(wanted)))
     yield from table_rows(request, chosen, name, group, label_names(examples, label_column))
 
 

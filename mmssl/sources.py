@@ -17,6 +17,7 @@ from mmssl.errors import DataError, MmsslError
 from mmssl.modalities.archives import members
 from mmssl.modalities.region import Slice
 from mmssl.modalities.text_files import MAX_LINE_CHARACTERS, Report, decoded_blocks, documents_in, lines, read_documents
+from mmssl.retries import resumed
 from mmssl.sections import DataConfig
 
 FOLDERS = ((".txt", ".md"), (".parquet",), (".tar",), (".md",))  # a folder is read by the first whose head it contains
@@ -147,6 +148,11 @@ def whole_rows(rows: csv.DictReader, path: Path) -> Iterator[dict]:
             expected = f"expected {len(rows.fieldnames or ())} as in the header"
             raise DataError(f"{path}: line {rows.line_num} has another number of fields; {expected}")
         yield row
+
+
+def steady(request: Request, rows: Iterable[T]) -> Iterable[T]:
+    """The rows of a table; a stream that breaks is opened again behind its last row."""
+    return resumed(lambda: iter(rows), request.source) if request.config.streaming else rows
 
 
 def bounded(rows: Iterable[T], size_of: Callable[[T], int], path: Path) -> Iterator[T]:

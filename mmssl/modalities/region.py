@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 class Region(NamedTuple):
     """The bytes of one member in a file of several."""
 
-    path: Path
+    path: Path | str  # the URL of a shard that lies elsewhere
     offset: int
     size: int
 
@@ -58,8 +58,13 @@ def bytes_of(media: Media) -> Iterator[IO[bytes] | Slice]:
     if isinstance(media, Path):
         with media.open("rb") as file:
             yield file
-    else:
+    elif isinstance(media.path, Path):
         with media.path.open("rb") as file:
+            yield Slice(file, media.offset, media.size)
+    else:
+        from mmssl.modalities.remote import opened
+
+        with opened(media.path, media.offset + media.size, media.size) as file:
             yield Slice(file, media.offset, media.size)
 
 

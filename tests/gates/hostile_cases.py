@@ -201,7 +201,7 @@ TEXTS: dict[str, tuple[bytes, bytes, int]] = {  # beginning, what comes again, h
     "a.txt": (b"", b"\0", 2**23),
     "b.txt": (b"", b"\xff\xfe\x80", 2**21),
     "c.txt": (b"x", b"\n", 2**24),
-    "d.txt": (b"", b"a \r", 2**21),
+    "d.txt": (b"", b"a \r", 2**17),
 }
 
 
