@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import NamedTuple
 
 MAX_BYTES = 2**16  # of an input
@@ -206,7 +206,7 @@ def fuzz(name: str, seconds: int, seed: int, out: Path) -> None:
 
     with atheris.instrument_imports(include=["mmssl", "tarfile"]):
         read = ENTRIES[name].reader()
-    folder, inputs = Path(TemporaryDirectory(delete=False).name), out / f"{name}-inputs"
+    folder, inputs = Path(mkdtemp()), out / f"{name}-inputs"
     inputs.mkdir(parents=True, exist_ok=True)
     for number, content in enumerate(ENTRIES[name].seeds(folder)):
         (inputs / f"seed-{number}").write_bytes(content)

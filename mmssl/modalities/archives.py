@@ -4,9 +4,9 @@ import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from mmssl.modalities.region import Slice
+from mmssl.modalities.text_files import Binary
 
 MAX_HEADER_BYTES = 2**16  # of a long name or of extended attributes: 4 kB are the longest path
 EMPTY_BLOCK = bytes(tarfile.BLOCKSIZE)  # ends a whole archive
@@ -28,7 +28,7 @@ class Member(NamedTuple):
 class Headers:
     """An open archive as `tarfile` sees it: it can read nothing but headers of a reasonable size."""
 
-    def __init__(self, file: IO[bytes] | Slice) -> None:
+    def __init__(self, file: Binary) -> None:
         self.file, self.empty_reads = file, 0
         self.seek, self.tell = file.seek, file.tell
 
@@ -47,7 +47,7 @@ class Headers:
         return found
 
 
-def members(file: IO[bytes] | Slice) -> Iterator[Member]:
+def members(file: Binary) -> Iterator[Member]:
     """The regular files of an open, uncompressed archive in their order; links, devices and sparse files are left out.
 
     tarfile.TarError where it is damaged, also behind its last member; other errors of `tarfile` where it is hostile.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from time import monotonic
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mmssl.errors import DataError
 from mmssl.folder import write_whole
@@ -27,6 +27,7 @@ from mmssl.modalities.media_files import (
 )
 from mmssl.modalities.media_manifest import is_manifest, manifest_files
 from mmssl.modalities.remote import is_remote, opened, shards, version_of
+from mmssl.modalities.text_files import Binary
 from mmssl.random import hashed
 from mmssl.sections import DataConfig
 from mmssl.sources import Request, first_folder, identity, is_hub_id, is_saved, readable
@@ -154,7 +155,7 @@ def file_in(archive: str, relative: str, stored: str, suffixes: dict[str, str], 
     )  # fmt: skip
 
 
-def index_of(file: IO[bytes], suffixes: dict[str, str], label_column: str) -> list[Entry]:
+def index_of(file: Binary, suffixes: dict[str, str], label_column: str) -> list[Entry]:
     """(name, offset, size, label) of the members with these suffixes of an open archive. Names stay names.
 
     The label is that of the member `X.cls` or of the key `label_column` in `X.json` beside `X.png`, as webdataset has
@@ -176,7 +177,7 @@ def index_of(file: IO[bytes], suffixes: dict[str, str], label_column: str) -> li
     return [(name, *place, labels.get(sample_key(PurePosixPath(name)), "")) for name, place in places.items()]
 
 
-def told(file: IO[bytes], member: Member) -> bytes:
+def told(file: Binary, member: Member) -> bytes:
     """What a member may say of a label: the beginning of a text; nothing of what is none."""
     if member.name.suffix not in (".cls", ".json"):
         return b""

@@ -1,6 +1,7 @@
 """The corpus of the hostile gate: each case makes something in a folder, and says how a user's command would read it.
 
-Run as a script it makes and measures all cases of a group and writes what it saw: python hostile_cases.py ROOT GROUP
+Run as a script it makes and measures all cases of a group, or those with a part in their names, and writes what it saw:
+python hostile_cases.py ROOT GROUP [PART]
 """
 
 import json
@@ -20,7 +21,6 @@ from hostile_files import (
     ARCHIVES,
     bomb_in_parquet,
     claiming,
-    long_group,
     many_channels,
     pickled,
     plain,
@@ -222,7 +222,7 @@ def cases() -> dict[str, Case]:
     found |= {f"YAML: {name}": Case(text("c.yaml", NEEDED + content), read_config) for name, content in YAML.items()}
     found |= {f"text: {name}": Case(repeated(name), read_texts, "") for name in TEXTS}
     for name, make in ARCHIVES.items():
-        said = "read" if name in ("traversal", "100,000 members") else "refused"
+        said = "read" if name in ("traversal", "20,000 members") else "refused"
         found[f"texts in tar: {name}"] = Case(
             tar_of(make, ".txt", b"fine words"), read_texts, "" if said == "read" else said
         )
@@ -279,7 +279,6 @@ def media() -> dict[str, Case]:
     }
     films: dict[str, Callable[[Path], Path]] = {
         "playlist": lambda place: playlist(place / "a.mp4", os.environ["SERVER"]),
-        "long group": lambda place: long_group(place / "a.mp4", 300, (7680, 8192)),
         "100 years": lambda place: unending(place / "a.mp4"),
     }
     sounds: dict[str, Callable[[Path], Path]] = {
@@ -288,7 +287,7 @@ def media() -> dict[str, Case]:
         "playlist": lambda place: playlist(place / "a.m4a", os.environ["SERVER"]),
     }
     good = {"turned, as large as may be", "jpeg of 170 million pixels"}
-    either = {"tiff in a circle", "long group", "64 channels at 1 MHz", "six hours of silence"}
+    either = {"tiff in a circle", "64 channels at 1 MHz", "six hours of silence"}
     found = {}
     for kind, known, read in (
         ("picture", pictures, read_picture),
@@ -345,9 +344,10 @@ def warm(root: Path) -> None:
     read_sound(sound(place / "a.wav", 1.0))
 
 
-def main(root: Path, group: str) -> None:
-    """Measure each case of a group; one line of JSON for each."""
+def main(root: Path, group: str, part: str = "") -> None:
+    """Measure each case of a group, or those with a part in their names; one line of JSON for each."""
     chosen = {"corpus": cases, "controls": controls}[group]()
+    chosen = {name: case for name, case in chosen.items() if part in name}
     warm(root)
     with listening() as server:
         os.environ["SERVER"] = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"
@@ -367,4 +367,4 @@ def main(root: Path, group: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])
