@@ -27,13 +27,14 @@ from mmssl.sources import (
     bounded,
     cell_bytes,
     check_columns,
-    check_parquet,
     folder_files,
     glob_files,
     identity,
     is_hub_id,
     is_saved,
     one_line,
+    parquet_rows,
+    parquet_schema,
     readable,
     steady,
     table_rows,
@@ -47,7 +48,6 @@ SUFFIXES = {*READERS, *TABLES, ".txt", ".md"}
 OPTIONS = {"document", "documents", "invalid_text", "text_column", "label_column", "split"}
 TAKEN_AS_HUB_ID = "{} (no such file or folder: taken as a hub id)"
 ROWS_IN_MEMORY = 256  # before they are written: 25 MB of the longest documents
-CELLS_IN_MEMORY = 16  # pictures or videos of a table
 
 
 def documents(source: str, config: DataConfig, cache: Path, report: Report = unreported, *, seed: int = 0) -> Dataset:
@@ -189,26 +189,28 @@ def file_rows(request: Request, files: list[File]) -> Iterator[Row]:
 
 def arrow_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
     """The rows of a .parquet, .json or .jsonl file, streamed."""
-    kind = TABLES[path.suffix.lower()]
-    encoding: dict[str, Any] = {"encoding": "utf-8-sig", "encoding_errors": "replace"} if kind == "json" else {}
+    kind, config = TABLES[path.suffix.lower()], request.config
     with readable(str(path), kind):
         if kind == "json":
             with path.open("rb") as stream:  # reports or refuses bytes that are not text
-                for _ in decoded_blocks(stream, str(path), request.config.invalid_text, request.report):
+                for _ in decoded_blocks(stream, str(path), config.invalid_text, request.report):
                     pass
-        examples = table_examples(request, path, kind, **encoding)
+            examples = datasets.load_dataset(
+                "json", data_files=glob.escape(str(path.absolute())), split="train", streaming=True,
+                cache_dir=str(request.cache), encoding="utf-8-sig", encoding_errors="replace",
+            )  # fmt: skip
+        else:
+            examples = parquet_examples(request, path, "text_column")
         yield from bounded(columns(request, examples, str(path), group), lambda row: len(row["text"]), path)
 
 
-def table_examples(request: Request, path: Path, kind: str, **options: Any) -> IterableDataset:
-    """A local table, streamed."""
-    file = glob.escape(str(path.absolute()))
-    if kind == "parquet":
-        check_parquet(path)
-        options.setdefault("batch_size", ROWS_IN_MEMORY)
-    return datasets.load_dataset(
-        kind, data_files=file, split="train", streaming=True, cache_dir=str(request.cache), **options
-    )
+def parquet_examples(request: Request, path: Path, key: str) -> IterableDataset:
+    """The columns of content and label of a .parquet file, row by row."""
+    schema = parquet_schema(path)
+    check_columns(request, schema.names, str(path), key)
+    wanted = [name for name in schema.names if name in (getattr(request.config, key), request.config.label_column)]
+    features = Features({name: kind for name, kind in Features.from_arrow_schema(schema).items() if name in wanted})
+    return IterableDataset.from_generator(parquet_rows, features, {"path": path, "columns": wanted})
 
 
 def saved_rows(request: Request, path: Path) -> Iterator[Row]:
@@ -253,12 +255,10 @@ def media_rows(request: Request, path: Path | None, key: str) -> Iterator[tuple[
     column, label_column = getattr(request.config, key), request.config.label_column
     name = TAKEN_AS_HUB_ID.format(request.source) if path is None else str(path)
     with readable(name, "table of pictures or videos", DatasetsError):
-        if path is None:
-            examples = hub_examples(request)
-        elif path.is_dir():
-            examples = saved_examples(request, path)
+        if path is None or path.is_dir():
+            examples = hub_examples(request) if path is None else saved_examples(request, path)
         else:
-            examples = table_examples(request, path, "parquet", batch_size=CELLS_IN_MEMORY)
+            examples = parquet_examples(request, path, key)
         found = column_names(examples)
         check_columns(request, found, name, key)
         if isinstance(feature := (examples.features or {}).get(column), Image | Video):

@@ -26,6 +26,7 @@ HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w.-]+)?", re.ASCII)
 MAX_GROWN_BYTES = 2**27  # of the rows of a small table
 MAX_GROWTH = 100  # times the size of the file, that of the rows of a larger one
 ROW_BYTES = 100  # of a row without any text
+ROWS_AT_ONCE = 256  # of a .parquet file
 
 Row = dict[str, str]
 T = TypeVar("T")
@@ -174,16 +175,35 @@ def cell_bytes(cell: Any) -> int:
     return len(content) if isinstance(content, bytes) else 0
 
 
-def check_parquet(path: Path) -> None:
-    """ValueError where the columns of a table, not compressed, are far larger than the file."""
-    from pyarrow.parquet import read_metadata
+def parquet_schema(path: Path) -> Any:
+    """The columns of a .parquet file; ValueError where they are, not compressed, far larger than the file."""
+    from pyarrow.parquet import ParquetFile
 
-    about = read_metadata(path)
-    groups = (about.row_group(number) for number in range(about.num_row_groups))
-    total = sum(group.column(number).total_uncompressed_size for group in groups for number in range(group.num_columns))
-    most = max(MAX_GROWN_BYTES, MAX_GROWTH * path.stat().st_size)
-    if total > most:
-        raise ValueError(f"its columns grow to {total:,} bytes, {MAX_GROWTH} times those of the file")
+    with ParquetFile(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        sizes = (
+            group.column(number).total_uncompressed_size for group in groups for number in range(group.num_columns)
+        )
+        total, most = sum(sizes), max(MAX_GROWN_BYTES, MAX_GROWTH * path.stat().st_size)
+        if total > most:
+            raise ValueError(f"its columns grow to {total:,} bytes, {MAX_GROWTH} times those of the file")
+        return file.schema_arrow
+
+
+def parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of some columns of a .parquet file, one by one: of texts and bytes that are there again and again one
+    copy is held.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    leaves = {f"{name}{inner}" for name in columns for inner in ("", ".bytes", ".path")}
+    with ParquetFile(path) as plain:
+        known = [plain.schema.column(number) for number in range(len(plain.schema))]
+        texts = [leaf.path for leaf in known if leaf.path in leaves and leaf.physical_type == "BYTE_ARRAY"]
+    with ParquetFile(path, read_dictionary=texts) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+            for number in range(batch.num_rows):
+                yield {name: batch[name][number].as_py() for name in columns}
 
 
 def check_columns(request: Request, columns: Iterable[str], name: str, content: str = "text_column") -> None:

@@ -13,7 +13,7 @@ from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.text_files import decoded_blocks, lines
 from mmssl.sections import DataConfig
-from mmssl.sources import bounded, check_parquet, first_folder, readable, whole_rows
+from mmssl.sources import bounded, first_folder, parquet_rows, parquet_schema, readable, whole_rows
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 FILES = {
@@ -23,7 +23,6 @@ FILES = {
 }  # the first that a row has is its own
 COLUMNS = {**FILES, "text": "text_column"}  # modality -> its key
 
-ROWS_AT_ONCE = 256
 MAX_OBJECT_CHARACTERS = 2**22  # of a line of JSON, which may take twenty times as much memory
 
 Cells = dict[str, str]  # modality, or "label" -> what a row says of it; "": nothing
@@ -92,7 +91,7 @@ def rows_in(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
     suffix = path.suffix.lower()
     with readable(str(path), f"manifest ({suffix})"):
         if suffix == ".parquet":
-            yield from bounded(parquet_rows(path, config), size_of_row, path)
+            yield from bounded(manifest_rows(path, config), size_of_row, path)
             return
         with path.open("rb") as stream:
             text = lines(decoded_blocks(stream, str(path), config.invalid_text, unreported))
@@ -108,20 +107,12 @@ def size_of_row(row: dict[str, Any]) -> int:
     return sum(len(value) for value in row.values() if isinstance(value, str))
 
 
-def parquet_rows(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
-    """The rows of a table, one by one, of whose repeated texts one copy is kept; None for what no key names."""
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    check_parquet(path)
-    schema = ParquetFile(path).schema_arrow
+def manifest_rows(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
+    """The rows of a .parquet file; None in the columns that no key names."""
+    names = parquet_schema(path).names
     named = {getattr(config, key) for key in (*COLUMNS.values(), "label_column")}
-    wanted = [name for name in schema.names if name in named]
-    texts = [name for name in wanted if pyarrow.types.is_string(schema.field(name).type)]
-    empty = dict.fromkeys(schema.names)
-    for batch in ParquetFile(path, read_dictionary=texts).iter_batches(ROWS_AT_ONCE, columns=wanted):
-        for number in range(batch.num_rows):
-            yield empty | {name: batch[name][number].as_py() for name in wanted}
+    for row in parquet_rows(path, [name for name in names if name in named]):
+        yield dict.fromkeys(names) | row
 
 
 def objects_in(text: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:

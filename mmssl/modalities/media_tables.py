@@ -141,7 +141,7 @@ def files_of_shards(source: str, modalities: tuple[str, ...], config: DataConfig
             write_whole(path, json.dumps(found).encode())
         name = url.rpartition("/")[2]
         for entry in json.loads(path.read_text()):
-            yield file_in(url, name, url, suffixes, entry)._replace(version=f"{size} {tag}")
+            yield file_in(url, name, url, suffixes, tuple(entry))._replace(version=f"{size} {tag}")
 
 
 def file_in(archive: str, relative: str, stored: str, suffixes: dict[str, str], entry: Entry) -> MediaFile:

@@ -22,7 +22,7 @@ Media = Path | Region
 class Slice(io.RawIOBase):
     """A region of an open file as a file of its own, of which nothing is read but what is asked for."""
 
-    def __init__(self, file: IO[bytes], offset: int, size: int) -> None:
+    def __init__(self, file: IO[bytes] | io.BufferedIOBase, offset: int, size: int) -> None:
         self.file, self.offset, self.size, self.position = file, offset, size, 0
 
     def readable(self) -> bool:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 SECONDS = 10.0
 MEGABYTES = 512.0
+SPARE_BYTES = 3 * 2**30  # more than which an attempt cannot even reserve, for the sake of its machine
 PATIENCE = 15  # seconds on the clock for each on a core, on a machine with other work
 RUNS = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "pickle.find_class", "pty.spawn")
 WRITES = ("os.rename", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.remove", "os.rmdir", "os.truncate")
@@ -124,6 +125,8 @@ def child(attempt: Callable[[], None], run: Path, writer: int, seconds: int) -> 
 
     os.chdir(run)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    most = kilobytes("VmSize") * 1024 + SPARE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     sys.addaudithook(Watch(run, tell))
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     begun = kilobytes("VmRSS")
