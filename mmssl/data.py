@@ -210,7 +210,7 @@ def parquet_examples(request: Request, path: Path, key: str) -> IterableDataset:
     check_columns(request, schema.names, str(path), key)
     wanted = [name for name in schema.names if name in (getattr(request.config, key), request.config.label_column)]
     features = Features({name: kind for name, kind in Features.from_arrow_schema(schema).items() if name in wanted})
-    return IterableDataset.from_generator(parquet_rows, features, {"path": path, "columns": wanted})
+    return IterableDataset.from_generator(parquet_rows, features, {"path": path, "columns": tuple(wanted)})
 
 
 def saved_rows(request: Request, path: Path) -> Iterator[Row]:

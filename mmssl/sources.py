@@ -6,7 +6,7 @@ import re
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from itertools import takewhile
@@ -190,7 +190,7 @@ def parquet_schema(path: Path) -> Any:
         return file.schema_arrow
 
 
-def parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of some columns of a .parquet file, one by one: of texts and bytes that are there again and again one
     copy is held.
     """
@@ -201,7 +201,7 @@ def parquet_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
         known = [plain.schema.column(number) for number in range(len(plain.schema))]
         texts = [leaf.path for leaf in known if leaf.path in leaves and leaf.physical_type == "BYTE_ARRAY"]
     with ParquetFile(path, read_dictionary=texts) as file:
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
             for number in range(batch.num_rows):
                 yield {name: batch[name][number].as_py() for name in columns}
 

@@ -7,8 +7,9 @@ opened as an object, never as a URL, by the demuxers of a list: no playlist, no 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from itertools import chain
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mmssl.modalities.bad_sample import BadSample, damage
 from mmssl.modalities.region import Media, Slice, bytes_of, size_of
@@ -65,7 +66,7 @@ def opened(media: Media) -> Iterator[Opened]:
         yield Opened(container, video, sound, min((begin(stream) for stream in streams), default=0.0))
 
 
-def container_of(file: IO[bytes] | Slice) -> Any:
+def container_of(file: BufferedIOBase | Slice) -> Any:
     """The open file as FFmpeg sees it."""
     import av  # which only files of sound and video need
     from av.error import FFmpegError

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from typing import IO
+from io import BufferedIOBase, BytesIO
 
 import numpy as np
 from einops import rearrange
@@ -21,7 +20,7 @@ MAX_DECODED_PIXELS = 2**26  # in memory, 4 bytes each and turned upright twice: 
 
 
 @contextmanager
-def opened(picture: Media) -> Iterator[IO[bytes]]:
+def opened(picture: Media) -> Iterator[BufferedIOBase]:
     """The bytes of a picture; BadSample where there are too many."""
     if size_of(picture) > MAX_BYTES:
         raise BadSample(f"more than {MAX_BYTES} bytes")

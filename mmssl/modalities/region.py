@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 
 class Region(NamedTuple):
@@ -22,7 +22,7 @@ Media = Path | Region
 class Slice(io.RawIOBase):
     """A region of an open file as a file of its own, of which nothing is read but what is asked for."""
 
-    def __init__(self, file: IO[bytes] | io.BufferedIOBase, offset: int, size: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, offset: int, size: int) -> None:
         self.file, self.offset, self.size, self.position = file, offset, size, 0
 
     def readable(self) -> bool:
@@ -53,7 +53,7 @@ class Slice(io.RawIOBase):
 
 
 @contextmanager
-def bytes_of(media: Media) -> Iterator[IO[bytes] | Slice]:
+def bytes_of(media: Media) -> Iterator[io.BufferedIOBase | Slice]:
     """A file that begins with the first byte of these media and ends with their last."""
     if isinstance(media, Path):
         with media.open("rb") as file:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase, IncrementalNewlineDecoder
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from mmssl.errors import DataError
 
@@ -15,7 +15,7 @@ MAX_LINE_CHARACTERS = 2**24  # of a table
 
 Unit = Literal["line", "paragraph", "file"]
 Invalid = Literal["error", "replace"]
-Binary = IO[bytes] | BufferedIOBase
+Binary = BufferedIOBase  # not IO[bytes], of which a check at run time knows files with a mode alone
 Report = Callable[[dict], None]
 
 SEPARATORS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n\s*\n"), "file": None}

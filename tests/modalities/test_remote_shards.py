@@ -143,7 +143,7 @@ def test_an_index_is_made_once_and_again_where_a_shard_changes(tmp_path, bucket)
 def test_a_shard_that_is_gone_or_cut_off_is_an_error_that_names_it(tmp_path, bucket):
     with pytest.raises(DataError, match=r"far://bucket/part-7.tar cannot be read: FileNotFoundError"):
         prepared(tmp_path, "far://bucket/part-7.tar")
-    put((bucket / "part-0.tar").read_bytes()[:-3000], "part-0.tar")
+    put((bucket / "part-0.tar").read_bytes()[:2000], "part-0.tar")
     with pytest.raises(DataError, match=r"far://bucket/part-0.tar cannot be read: .*expected a readable tar archive"):
         prepared(tmp_path, "far://bucket/part-0.tar")
 
