@@ -165,13 +165,18 @@ def main() -> None:
 
 def answer(error: Exception) -> tuple[str, int]:
     """The line and the exit code for an error."""
-    said = (str(error).strip().splitlines() or ["no message"])[0]
+    said = printable((str(error).strip().splitlines() or ["no message"])[0])
     if isinstance(error, MmsslError):
         return said, error.exit_code
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         where = error.filename or "output"
         return f"{where}: {error.strerror}; expected a disk with free space that can be written", 4
     return f"{type(error).__name__}: {said}", 1
+
+
+def printable(text: str) -> str:
+    """A text without what would control a terminal: names of files and members come from elsewhere."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def leave() -> None:

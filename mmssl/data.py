@@ -24,6 +24,8 @@ from mmssl.sources import (
     File,
     Request,
     Row,
+    bounded,
+    cell_bytes,
     check_columns,
     folder_files,
     glob_files,
@@ -31,7 +33,10 @@ from mmssl.sources import (
     is_hub_id,
     is_saved,
     one_line,
+    parquet_rows,
+    parquet_schema,
     readable,
+    steady,
     table_rows,
     text_rows,
 )
@@ -184,22 +189,28 @@ def file_rows(request: Request, files: list[File]) -> Iterator[Row]:
 
 def arrow_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
     """The rows of a .parquet, .json or .jsonl file, streamed."""
-    kind = TABLES[path.suffix.lower()]
-    encoding: dict[str, Any] = {"encoding": "utf-8-sig", "encoding_errors": "replace"} if kind == "json" else {}
+    kind, config = TABLES[path.suffix.lower()], request.config
     with readable(str(path), kind):
         if kind == "json":
             with path.open("rb") as stream:  # reports or refuses bytes that are not text
-                for _ in decoded_blocks(stream, str(path), request.config.invalid_text, request.report):
+                for _ in decoded_blocks(stream, str(path), config.invalid_text, request.report):
                     pass
-        yield from columns(request, table_examples(request, path, kind, **encoding), str(path), group)
+            examples = datasets.load_dataset(
+                "json", data_files=glob.escape(str(path.absolute())), split="train", streaming=True,
+                cache_dir=str(request.cache), encoding="utf-8-sig", encoding_errors="replace",
+            )  # fmt: skip
+        else:
+            examples = parquet_examples(request, path, "text_column")
+        yield from bounded(columns(request, examples, str(path), group), lambda row: len(row["text"]), path)
 
 
-def table_examples(request: Request, path: Path, kind: str, **options: Any) -> IterableDataset:
-    """A local table, streamed."""
-    file = glob.escape(str(path.absolute()))
-    return datasets.load_dataset(
-        kind, data_files=file, split="train", streaming=True, cache_dir=str(request.cache), **options
-    )
+def parquet_examples(request: Request, path: Path, key: str) -> IterableDataset:
+    """The columns of content and label of a .parquet file, row by row."""
+    schema = parquet_schema(path)
+    check_columns(request, schema.names, str(path), key)
+    wanted = [name for name in schema.names if name in (getattr(request.config, key), request.config.label_column)]
+    features = Features({name: kind for name, kind in Features.from_arrow_schema(schema).items() if name in wanted})
+    return IterableDataset.from_generator(parquet_rows, features, {"path": path, "columns": tuple(wanted)})
 
 
 def saved_rows(request: Request, path: Path) -> Iterator[Row]:
@@ -244,17 +255,20 @@ def media_rows(request: Request, path: Path | None, key: str) -> Iterator[tuple[
     column, label_column = getattr(request.config, key), request.config.label_column
     name = TAKEN_AS_HUB_ID.format(request.source) if path is None else str(path)
     with readable(name, "table of pictures or videos", DatasetsError):
-        if path is None:
-            examples = hub_examples(request)
+        if path is None or path.is_dir():
+            examples = hub_examples(request) if path is None else saved_examples(request, path)
         else:
-            examples = saved_examples(request, path) if path.is_dir() else table_examples(request, path, "parquet")
+            examples = parquet_examples(request, path, key)
         found = column_names(examples)
         check_columns(request, found, name, key)
         if isinstance(feature := (examples.features or {}).get(column), Image | Video):
             examples = examples.cast_column(column, type(feature)(decode=False))
         label_name = label_names(examples, label_column)
         chosen = examples.select_columns([each for each in found if each in (column, label_column)])
-        for row in cast(Iterable[dict], chosen):
+        rows = steady(request, cast(Iterable[dict], chosen))
+        if path is not None and path.is_file():
+            rows = bounded(rows, lambda row: cell_bytes(row[column]), path)
+        for row in rows:
             label = row.get(label_column)
             yield row[column], "" if label is None else label_name(label)
 
@@ -264,7 +278,7 @@ def columns(request: Request, examples: Dataset | IterableDataset, name: str, gr
     found, label_column = column_names(examples), request.config.label_column
     check_columns(request, found, name)
     wanted = [column for column in found if column in (request.config.text_column, label_column)]
-    chosen = cast(Iterable[dict], examples.select_columns(wanted))
+    chosen = steady(request, cast(Iterable[dict], examples.select_columns(wanted)))
     yield from table_rows(request, chosen, name, group, label_names(examples, label_column))
 
 

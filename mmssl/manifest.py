@@ -12,6 +12,8 @@ from mmssl.errors import CheckpointError
 
 FORMAT_VERSION = 1
 UNSEALED = "0" * 64
+MAX_MANIFEST_BYTES = 2**24
+MAX_STATE_BYTES = 2**24
 
 
 class File(BaseModel):
@@ -64,7 +66,7 @@ def damage(path: Path) -> str:
 def read_manifest(path: Path) -> Manifest:
     """Reads and verifies the manifest, whose file names can only be those of its own folder."""
     file = path / "MANIFEST.json"
-    data = read_bytes(file)
+    data = read_bytes(file, MAX_MANIFEST_BYTES)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -83,8 +85,9 @@ def read_manifest(path: Path) -> Manifest:
 
 def read_file(path: Path, manifest: Manifest, name: str) -> bytes:
     """The bytes of one file of a checkpoint, verified."""
-    data = read_bytes(path / name)
-    verify(path / name, data, manifest.files[name])
+    expected = manifest.files[name]
+    data = read_bytes(path / name, MAX_STATE_BYTES if name == "state.json" else expected.size)
+    verify(path / name, data, expected)
     return data
 
 
@@ -96,11 +99,13 @@ def verify(path: Path, data: bytes, expected: File) -> None:
         raise CheckpointError(f"{path}: has SHA-256 {found[:12]}..., expected {expected.sha256[:12]}...")
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a regular file; raises CheckpointError."""
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes; raises CheckpointError."""
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: missing; expected a file")
+        if (size := path.stat().st_size) > most:
+            raise CheckpointError(f"{path}: has {size:,} bytes, expected {most:,} at most")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error

@@ -132,7 +132,22 @@ def open_run(folder: str | Path, overrides: Sequence[str] = ()) -> tuple[Config,
     if found is None:
         raise CheckpointError(f"run {folder}: no checkpoint yet; expected a run that has saved one")
     # the folder may have been moved since it was written
-    return load_config(folder / "config.yaml", [*overrides, f"run={json.dumps(str(folder))}"]), found
+    settings = [*without_code(folder / "config.yaml", overrides), *overrides, f"run={json.dumps(str(folder))}"]
+    return load_config(folder / "config.yaml", settings), found
+
+
+def without_code(path: Path, overrides: Sequence[str]) -> list[str]:
+    """The overrides by which a run's config names no file of code: whoever made the run may be another, so only the
+    command line does.
+    """
+    evaluate, given = load_config(path).evaluate, {text.partition("=")[0].strip() for text in overrides}
+    found = []
+    for key in ("lpips_weights", "fvd_weights"):
+        if (name := getattr(evaluate, key)) and f"evaluate.{key}" not in given:
+            line = f"note: evaluate.{key} {name} of {path} is not loaded: TorchScript is code; expected it as KEY=VALUE"
+            print(line, file=sys.stderr)
+            found.append(f"evaluate.{key}=''")
+    return found
 
 
 def open_task(folder: str | Path, overrides: Sequence[str] = ()) -> tuple[ModuleType, Config, Restored]:

@@ -53,7 +53,7 @@ class Choice(Section):
 class DataConfig(Section):
     """What is read, and how it becomes rows."""
 
-    source: Text | Texts = "savanna"  # folder, glob, file, hub id or built-in world (README); a list is a mixture
+    source: Text | Texts = "savanna"  # folder, glob, file, hub id, URL or built-in world (README); a list is a mixture
     heldout: RatioBelowOne | Text = 0.05  # ratio of the documents held out of training, or a source of its own
     split: Text = "train"  # of a hub source or a folder of `datasets`
     modalities: Modalities = ("text", "image")  # what the task captions reads; other tasks read what they are made for

@@ -6,20 +6,30 @@ import re
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mmssl.errors import DataError, MmsslError
-from mmssl.modalities.text_files import Report, decoded_blocks, documents_in, lines, read_documents
+from mmssl.modalities.archives import members
+from mmssl.modalities.region import Slice
+from mmssl.modalities.text_files import MAX_LINE_CHARACTERS, Report, decoded_blocks, documents_in, lines, read_documents
+from mmssl.retries import resumed
 from mmssl.sections import DataConfig
 
 FOLDERS = ((".txt", ".md"), (".parquet",), (".tar",), (".md",))  # a folder is read by the first whose head it contains
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w.-]+)?", re.ASCII)
 
+MAX_GROWN_BYTES = 2**27  # of the rows of a small table
+MAX_GROWTH = 100  # times the size of the file, that of the rows of a larger one
+ROW_BYTES = 100  # of a row without any text
+ROWS_AT_ONCE = 256  # of a .parquet file
+
 Row = dict[str, str]
+T = TypeVar("T")
 
 
 class File(NamedTuple):
@@ -111,20 +121,19 @@ def text_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
 def archive_rows(request: Request, path: Path, _: str) -> Iterator[Row]:
     """The documents of the .txt members of an archive, read as a stream: nothing is ever extracted."""
     unit, invalid = request.config.document, request.config.invalid_text
-    with readable(str(path), "tar archive"), tarfile.open(path, "r|") as archive:
-        for member in archive:
-            name = PurePosixPath(member.name)
-            stream = archive.extractfile(member) if member.isfile() and name.suffix == ".txt" else None
-            if stream is None:
+    with readable(str(path), "tar archive"), path.open("rb") as file:
+        for name, offset, size in members(file):
+            if name.suffix != ".txt":
                 continue
             origin, group = f"{path}:{name}", first_folder(name)
+            stream = BufferedReader(Slice(file, offset, size))
             for text in documents_in(stream, origin, unit, invalid, request.report):
                 yield {"text": text, "group": group or request.source, "label": group, "origin": origin}
 
 
 def csv_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
     """The rows of a .csv or .tsv file; every value stays a string (no NA, no numbers, no shifted columns)."""
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(MAX_LINE_CHARACTERS)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with readable(str(path), "table"), path.open("rb") as stream:
         text = lines(decoded_blocks(stream, str(path), request.config.invalid_text, request.report))
@@ -142,13 +151,68 @@ def whole_rows(rows: csv.DictReader, path: Path) -> Iterator[dict]:
         yield row
 
 
+def steady(request: Request, rows: Iterable[T]) -> Iterable[T]:
+    """The rows of a table; a stream that breaks is opened again behind its last row."""
+    return resumed(lambda: iter(rows), request.source) if request.config.streaming else rows
+
+
+def bounded(rows: Iterable[T], size_of: Callable[[T], int], path: Path) -> Iterator[T]:
+    """The rows of a table; ValueError where they grow to far more than the file holds: a few bytes may stand for
+    terabytes.
+    """
+    most = max(MAX_GROWN_BYTES, MAX_GROWTH * path.stat().st_size)
+    total = 0
+    for row in rows:
+        total += ROW_BYTES + size_of(row)
+        if total > most:
+            raise ValueError(f"its rows grow to more than {most:,} bytes, {MAX_GROWTH} times those of the file")
+        yield row
+
+
+def cell_bytes(cell: Any) -> int:
+    """The bytes that a cell holds."""
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    return len(content) if isinstance(content, bytes) else 0
+
+
+def parquet_schema(path: Path) -> Any:
+    """The columns of a .parquet file; ValueError where they are, not compressed, far larger than the file."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        sizes = (
+            group.column(number).total_uncompressed_size for group in groups for number in range(group.num_columns)
+        )
+        total, most = sum(sizes), max(MAX_GROWN_BYTES, MAX_GROWTH * path.stat().st_size)
+        if total > most:
+            raise ValueError(f"its columns grow to {total:,} bytes, {MAX_GROWTH} times those of the file")
+        return file.schema_arrow
+
+
+def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of some columns of a .parquet file, one by one: of texts and bytes that are there again and again one
+    copy is held.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    leaves = {f"{name}{inner}" for name in columns for inner in ("", ".bytes", ".path")}
+    with ParquetFile(path) as plain:
+        known = [plain.schema.column(number) for number in range(len(plain.schema))]
+        texts = [leaf.path for leaf in known if leaf.path in leaves and leaf.physical_type == "BYTE_ARRAY"]
+    with ParquetFile(path, read_dictionary=texts) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+            for number in range(batch.num_rows):
+                yield {name: batch[name][number].as_py() for name in columns}
+
+
 def check_columns(request: Request, columns: Iterable[str], name: str, content: str = "text_column") -> None:
     """DataError where a column is missing; the default label column is needed only where labels are."""
     columns, config = list(columns), request.config
     is_needed = request.needs_labels or config.label_column != DataConfig.model_fields["label_column"].default
     for key in (content, *(["label_column"] if is_needed else [])):
         if getattr(config, key) not in columns:
-            found = ", ".join(columns) or "none"
+            found = f"{', '.join(columns[:20])}{', ...' * (len(columns) > 20)}" or "none"
             raise DataError(f"{name} has no column {getattr(config, key)!r}; expected data.{key} to be one of: {found}")
 
 

@@ -177,3 +177,10 @@ def test_debug_shows_the_traceback(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert said.splitlines()[-1].startswith("mmssl: run ")
+
+
+def test_the_name_of_a_file_cannot_control_a_terminal(tmp_path, capsys):
+    assert call("pretrain", tmp_path / "a\x1b[2J\x07.yaml") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a\\x1b[2J\\x07.yaml" in line
+    assert line.isprintable()

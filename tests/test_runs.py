@@ -224,3 +224,20 @@ def test_a_second_start_of_a_finished_run_trains_no_further(tmp_path):
         with training_only():
             assert call("pretrain", write_config(tmp_path), f"run={tmp_path / 'run'}", "train.steps=2") == 0
     assert [line["step"] for line in metrics(tmp_path / "run")] == [1, 2]
+
+
+def test_code_that_a_run_s_own_config_names_is_not_loaded_until_the_command_line_says_so(tmp_path, capsys):
+    run, stream = toy_run(tmp_path)
+    with open_folder(run.config):
+        train(run, stream, until=2)
+    text = (tmp_path / "tiny.yaml").read_text()
+    (tmp_path / "run" / "config.yaml").write_text(text.replace("evaluate: {", "evaluate: {fvd_weights: evil.pt, "))
+    capsys.readouterr()
+    config, _ = open_run(tmp_path / "run")
+    assert config.evaluate.fvd_weights == ""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: evaluate.fvd_weights evil.pt of ")
+    assert line.endswith("is not loaded: TorchScript is code; expected it as KEY=VALUE")
+    config, _ = open_run(tmp_path / "run", ["evaluate.fvd_weights=mine.pt"])
+    assert config.evaluate.fvd_weights == "mine.pt"
+    assert capsys.readouterr().err == ""

@@ -16,6 +16,7 @@ from mmssl.modalities.region import Media
 LIBSNDFILE = (".wav", ".flac", ".ogg", ".mp3")  # sample-exact; all else is read by FFmpeg
 MAX_CHANNELS = 64
 RATES_HZ = (100, 1_000_000)
+BLOCK_SAMPLES = 2**18  # of each channel, read and mixed at once
 REACH = 32  # samples of the lower rate that resampling looks at, at most, on each side
 WARM_SECONDS = 0.25  # a decoder that begins in the middle needs so long until it is exact
 GAP_SECONDS = 1 / 120  # less than that between two packets is a rounded time stamp, not silence: half a frame at 60 Hz
@@ -117,10 +118,12 @@ def read_libsndfile(
         samples, begins = window.empty(channels), window.first - window.margin
         first, last = max(0, begins), min(file.frames, begins + samples.shape[1])
         file.seek(first)
-        found = file.read(last - first, dtype="float32", always_2d=True)
-        if len(found) < last - first:
-            raise BadSample("truncated")
-        samples[:, first - begins : last - begins] = MIXED[channels](found.T)
+        for start in range(first, last, BLOCK_SAMPLES):
+            count = min(BLOCK_SAMPLES, last - start)
+            found = file.read(count, dtype="float32", always_2d=True)
+            if len(found) < count:
+                raise BadSample("truncated")
+            samples[:, start - begins : start - begins + count] = MIXED[channels](found.T)
         return window, samples
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mmssl.errors import MmsslError
+
 Report = Callable[[dict], None]  # hears of each bad file: its path, and the reason
 
 
@@ -22,7 +24,7 @@ def damage() -> Iterator[None]:
     """Whatever a decoder raises within becomes a BadSample: no list of exceptions covers what damaged files lead to."""
     try:
         yield
-    except BadSample:
+    except (BadSample, MmsslError):  # a source that does not answer is no damage of a sample
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or next(iter(str(error).strip().splitlines()), "")

@@ -7,14 +7,16 @@ opened as an object, never as a URL, by the demuxers of a list: no playlist, no 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from itertools import chain
-from typing import IO, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mmssl.modalities.bad_sample import BadSample, damage
 from mmssl.modalities.region import Media, Slice, bytes_of, size_of
 
 DEMUXERS = "mov,matroska,avi,gif,ogg,mp3,wav,flac,aac"
 MAX_FRAME_PIXELS = 2**26
+MAX_SPAN_PIXELS = 2**34  # decoded for one clip, from its key frame on: four minutes of 1080p at 30 Hz
 MAX_SECONDS = 360_000
 MICROSECONDS = 1_000_000  # in which a container counts
 SEEK_SECONDS = 1.0  # what lies nearer is read up to, not sought
@@ -64,7 +66,7 @@ def opened(media: Media) -> Iterator[Opened]:
         yield Opened(container, video, sound, min((begin(stream) for stream in streams), default=0.0))
 
 
-def container_of(file: IO[bytes] | Slice) -> Any:
+def container_of(file: BufferedIOBase | Slice) -> Any:
     """The open file as FFmpeg sees it."""
     import av  # which only files of sound and video need
     from av.error import FFmpegError
@@ -102,9 +104,8 @@ def last_end(container: Any, stream: Any) -> float:
     near = max(0.0, (container.duration or 0) / MICROSECONDS - END_SECONDS)
     for second in (near, 0.0) if near else (0.0,):
         container.seek(int(second * MICROSECONDS))
-        packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-        if packets:
-            last = max(packets, key=lambda packet: packet.pts)
+        stamped = (packet for packet in container.demux(stream) if packet.pts is not None)
+        if (last := max(stamped, key=lambda packet: packet.pts, default=None)) is not None:
             rate = getattr(stream, "average_rate", None)
             return float(
                 last.pts * last.time_base + ((last.duration or 0) * last.time_base or (1 / rate if rate else 0))
@@ -139,10 +140,13 @@ def walked(file: Opened, stream: Any, left: deque[Span], *, can_seek: bool) -> I
     """The same of one stream; spans that are behind are taken away. CannotSeek where one has to be sought in vain."""
     frames, time = timed(file, stream), begin(stream) - file.origin
     while left:
-        start, end = left[0]
+        (start, end), decoded = left[0], 0
         if can_seek and is_sought(file, stream, time, start):
             frames = sought(file, stream, start)
         for time, frame in frames:
+            decoded += frame.width * frame.height if stream.type == "video" else 0
+            if decoded > MAX_SPAN_PIXELS:
+                raise BadSample(f"more than {MAX_SPAN_PIXELS} pixels to decode for {end - start:g} s")
             yield time, frame
             if time > end:
                 break

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from typing import IO
+from io import BufferedIOBase, BytesIO
 
 import numpy as np
 from einops import rearrange
@@ -16,11 +15,12 @@ from mmssl.sections import sides
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_BYTES = 2**28  # of a file
-MAX_PIXELS = 178_000_000  # of a picture, at most 0.7 GB while it is decoded; Pillow itself refuses just above
+MAX_PIXELS = 178_000_000  # of a file; Pillow itself refuses just above
+MAX_DECODED_PIXELS = 2**26  # in memory, 4 bytes each and turned upright twice: of a JPEG fewer than in its file
 
 
 @contextmanager
-def opened(picture: Media) -> Iterator[IO[bytes]]:
+def opened(picture: Media) -> Iterator[BufferedIOBase]:
     """The bytes of a picture; BadSample where there are too many."""
     if size_of(picture) > MAX_BYTES:
         raise BadSample(f"more than {MAX_BYTES} bytes")
@@ -41,8 +41,12 @@ def decode_image(picture: Media, size: int | tuple[int, int]) -> UInt8[np.ndarra
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadSample(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-            longer = max(sides(size))
+            whole, longer = image.width * image.height, max(sides(size))
             image.draft(None, (2 * longer, 2 * longer))  # a JPEG is decoded no larger than needed
+            # but all of a progressive one lies in memory before it is shrunk
+            decoded = whole if "progressive" in image.info else image.width * image.height
+            if decoded > MAX_DECODED_PIXELS:
+                raise BadSample(f"{decoded} pixels to decode, more than {MAX_DECODED_PIXELS}")
             return centre(eight_bits(ImageOps.exif_transpose(image)), size)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmssl.errors import DataError
 from mmssl.modalities.region import Media, Region
+from mmssl.modalities.remote import is_remote
 from mmssl.random import hashed
 from mmssl.sources import first_folder, identity
 
@@ -38,6 +39,7 @@ class MediaFile(NamedTuple):
     caption: str | Path = ""  # or the file that holds it
     picture: Path | None = None  # beside a video, of a manifest
     lost: tuple[str, ...] = ()  # files that a manifest names and that are not there
+    version: str = ""  # of the remote shard in which it lies
 
     def identity(self) -> list:
         """What tells its content and that of its sound from another without reading them."""
@@ -48,18 +50,21 @@ class MediaFile(NamedTuple):
             *(self.stored, self.offset, self.size),
             *(str(self.caption), self.lost),
             *identity(self.on_disk()),
+            *([self.version] if self.version else []),
         ]
 
     def media(self, cache: Path) -> Media:
         """What a decoder opens."""
-        return Region(cache / self.stored, self.offset, self.size) if self.stored else self.path
+        if not self.stored:
+            return self.path
+        return Region(self.stored if is_remote(self.stored) else cache / self.stored, self.offset, self.size)
 
     def on_disk(self) -> list[Path]:
         """The files that hold it and what belongs to it, but not one below the cache, whose name says what it was made
         of.
         """
         own = Path(self.stored) if self.stored else self.path
-        is_elsewhere = self.kind == "text" or (self.stored and not own.is_absolute())
+        is_elsewhere = self.kind == "text" or (self.stored and not own.is_absolute())  # a URL is not, either
         beside = (self.sound, self.picture, self.caption)
         return [*([] if is_elsewhere else [own]), *(path for path in beside if isinstance(path, Path))]
 

@@ -13,7 +13,7 @@ from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.text_files import decoded_blocks, lines
 from mmssl.sections import DataConfig
-from mmssl.sources import first_folder, readable, whole_rows
+from mmssl.sources import bounded, first_folder, parquet_rows, parquet_schema, readable, whole_rows
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 FILES = {
@@ -22,6 +22,8 @@ FILES = {
     "audio": "audio_column",
 }  # the first that a row has is its own
 COLUMNS = {**FILES, "text": "text_column"}  # modality -> its key
+
+MAX_OBJECT_CHARACTERS = 2**22  # of a line of JSON, which may take twenty times as much memory
 
 Cells = dict[str, str]  # modality, or "label" -> what a row says of it; "": nothing
 
@@ -89,10 +91,7 @@ def rows_in(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
     suffix = path.suffix.lower()
     with readable(str(path), f"manifest ({suffix})"):
         if suffix == ".parquet":
-            from pyarrow.parquet import ParquetFile
-
-            for batch in ParquetFile(path).iter_batches():
-                yield from batch.to_pylist()
+            yield from bounded(manifest_rows(path, config), size_of_row, path)
             return
         with path.open("rb") as stream:
             text = lines(decoded_blocks(stream, str(path), config.invalid_text, unreported))
@@ -103,11 +102,26 @@ def rows_in(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
                 yield from whole_rows(reader, path)
 
 
+def size_of_row(row: dict[str, Any]) -> int:
+    """The characters of a row."""
+    return sum(len(value) for value in row.values() if isinstance(value, str))
+
+
+def manifest_rows(path: Path, config: DataConfig) -> Iterator[dict[str, Any]]:
+    """The rows of a .parquet file; None in the columns that no key names."""
+    names = parquet_schema(path).names
+    named = {getattr(config, key) for key in (*COLUMNS.values(), "label_column")}
+    for row in parquet_rows(path, [name for name in names if name in named]):
+        yield dict.fromkeys(names) | row
+
+
 def objects_in(text: Iterator[str], path: Path) -> Iterator[dict[str, Any]]:
     """The object in each line that is not empty."""
     for number, line in enumerate(text, start=1):
         if not line.strip():
             continue
+        if len(line) > MAX_OBJECT_CHARACTERS:
+            raise DataError(f"{path}: line {number} has {len(line):,} characters; at most {MAX_OBJECT_CHARACTERS:,}")
         try:
             found = json.loads(line)
         except ValueError:

@@ -20,6 +20,7 @@ from mmssl.modalities.decoding import Decoding, Values, sixteen_bits
 from mmssl.modalities.image import decode_image
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.media_windows import Cutting, Sample, write_samples
+from mmssl.modalities.remote import is_remote
 from mmssl.modalities.video import decode_clips
 from mmssl.modalities.world_samples import WORLDS, WorldSamples, rows_of, world_with
 from mmssl.random import hashed
@@ -44,7 +45,8 @@ class FileSamples:
     def sample(self, index: int) -> Sample:
         """One row of the table."""
         sample = Sample(*(self.columns[name][index] for name in Sample._fields))
-        return sample._replace(stored=str(self.folder / sample.stored)) if sample.stored else sample
+        is_stored = sample.stored and not is_remote(sample.stored)
+        return sample._replace(stored=str(self.folder / sample.stored)) if is_stored else sample
 
     def path(self, index: int) -> str:
         """The file of a sample."""

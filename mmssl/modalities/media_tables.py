@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tarfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,8 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from mmssl.errors import DataError
+from mmssl.folder import write_whole
+from mmssl.modalities.archives import Member, members
 from mmssl.modalities.bad_sample import unreported
 from mmssl.modalities.media_cache import TELL_SECONDS, whole_folder
 from mmssl.modalities.media_files import (
@@ -25,6 +26,8 @@ from mmssl.modalities.media_files import (
     visible,
 )
 from mmssl.modalities.media_manifest import is_manifest, manifest_files
+from mmssl.modalities.remote import is_remote, opened, shards, version_of
+from mmssl.modalities.text_files import Binary
 from mmssl.random import hashed
 from mmssl.sections import DataConfig
 from mmssl.sources import Request, first_folder, identity, is_hub_id, is_saved, readable
@@ -37,7 +40,10 @@ WORDS = {"image": "picture", "video": "video"}
 COLUMNS = {"image": "image_column", "video": "video_column"}  # modality that tables and archives hold -> its key
 OPTIONS = {"documents", *COLUMNS.values(), "label_column", "split", "streaming"}
 MAX_LABEL_BYTES = 2**20  # of a member that holds a label
-EMPTY_BLOCK = bytes(tarfile.BLOCKSIZE)  # ends a whole archive
+MAX_LABEL_CHARACTERS = 1000
+
+
+Entry = tuple[str, int, int, str]  # of an archive: name, offset, size and label of a member
 
 
 class Container(NamedTuple):
@@ -53,23 +59,37 @@ def all_files(source: str, modalities: tuple[str, ...], config: DataConfig, cach
 
     Those of tables are copied below the cache, once. DataError where there is nothing to read.
     """
+    if is_remote(source):
+        seen = seen_in(source, modalities, config)
+        return files_or_none(source, [*files_of_shards(source, seen, config, cache)], seen, config)
     if is_manifest(source, config):
         return manifest_files(source, modalities, config)
     containers = containers_in(source, kinds(modalities, paired=bool(config.paired)))
     if not containers:
         return found(source, modalities, config.paired)
-    seen = [kind for kind in COLUMNS if kind in modalities]
+    seen = seen_in(source, modalities, config)
+    archives = [each for each in containers if each.path is not None and each.path.suffix.lower() == ".tar"]
+    files = [file for each in archives for file in files_of_archive(each, seen, config.label_column)]
+    if tables := [each for each in containers if each not in archives]:
+        if len(seen) > 1:
+            raise DataError(f"{source} holds tables, read for one modality; expected {' and '.join(seen)} as files")
+        files += files_of_tables(source, tables, seen[0], config, cache)
+    return files_or_none(source, files, seen, config)
+
+
+def seen_in(source: str, modalities: tuple[str, ...], config: DataConfig) -> tuple[str, ...]:
+    """Which modalities are read of archives and tables; DataError where others are wanted."""
+    seen = tuple(kind for kind in COLUMNS if kind in modalities)
     if not seen or config.paired or ("audio" in modalities and "video" not in modalities):
         wanted = "pictures or videos with sounds (data.paired)" if config.paired else " and ".join(modalities)
         raise DataError(
             f"{source} holds tables or archives, read for pictures and videos alone; expected {wanted} as files"
         )
-    archives = [each for each in containers if each.path is not None and each.path.suffix.lower() == ".tar"]
-    files = [file for each in archives for file in files_of_archive(each, tuple(seen), config.label_column)]
-    if tables := [each for each in containers if each not in archives]:
-        if len(seen) > 1:
-            raise DataError(f"{source} holds tables, read for one modality; expected {' and '.join(seen)} as files")
-        files += files_of_tables(source, tables, seen[0], config, cache)
+    return seen
+
+
+def files_or_none(source: str, files: list[MediaFile], seen: tuple[str, ...], config: DataConfig) -> list[MediaFile]:
+    """The files of archives and tables, as many as are wanted; DataError where there are none."""
     if not files:
         wanted = " or ".join(WORDS[kind] for kind in seen)
         raise DataError(f"{source} has no {wanted}; expected one member or row with a {wanted} at least")
@@ -100,51 +120,76 @@ def containers_in(source: str, suffixes: dict[str, str]) -> list[Container]:
 
 
 def files_of_archive(archive: Container, modalities: tuple[str, ...], label_column: str) -> Iterator[MediaFile]:
-    """The pictures and videos of a .tar, nothing of which is extracted.
-
-    The label is that of the member `X.cls` or of the key `label_column` in `X.json` beside `X.png`, as webdataset has
-    it, else the first folder. Names stay names. DataError where the archive is cut off or compressed.
-    """
+    """The pictures and videos of a .tar, nothing of which is extracted; DataError where it is cut off or compressed."""
     assert archive.path is not None
     suffixes = kinds(modalities, paired=False)
+    with readable(str(archive.path), "tar archive, whole and not compressed"), archive.path.open("rb") as file:
+        found = index_of(file, suffixes, label_column)
+    stored = str(archive.path.absolute())
+    yield from (file_in(str(archive.path), archive.relative, stored, suffixes, entry) for entry in found)
+
+
+def files_of_shards(source: str, modalities: tuple[str, ...], config: DataConfig, cache: Path) -> Iterator[MediaFile]:
+    """The same of shards that lie elsewhere; the index of each is made once and kept below the cache."""
+    suffixes = kinds(modalities, paired=False)
+    for url in shards(source):
+        size, tag = version_of(url)
+        path = cache / f"shard-{hashed(LAYOUT, url, size, tag, *sorted(suffixes), config.label_column):016x}.json"
+        if not path.exists():
+            with readable(url, "tar archive, whole and not compressed"), opened(url, size) as file:
+                found = index_of(file, suffixes, config.label_column)
+            write_whole(path, json.dumps(found).encode())
+        name = url.rpartition("/")[2]
+        for entry in json.loads(path.read_text()):
+            yield file_in(url, name, url, suffixes, tuple(entry))._replace(version=f"{size} {tag}")
+
+
+def file_in(archive: str, relative: str, stored: str, suffixes: dict[str, str], entry: Entry) -> MediaFile:
+    """A member as a file; its label is what was said of it, else the first folder in the archive, else around it."""
+    name, offset, size, said = entry
+    member = PurePosixPath(name)
+    label = said or first_folder(member) or first_folder(PurePosixPath(relative))
+    return MediaFile(
+        Path(f"{archive}:{name}"), f"{relative}:{name}", label, suffixes[member.suffix.lower()], None,
+        False, stored, offset, size,
+    )  # fmt: skip
+
+
+def index_of(file: Binary, suffixes: dict[str, str], label_column: str) -> list[Entry]:
+    """(name, offset, size, label) of the members with these suffixes of an open archive. Names stay names.
+
+    The label is that of the member `X.cls` or of the key `label_column` in `X.json` beside `X.png`, as webdataset has
+    it, else "".
+    """
     places: dict[str, tuple[int, int]] = {}
     labels: dict[str, str] = {}
-    with readable(str(archive.path), "tar archive, whole and not compressed"):
-        for name, content, place in members(archive.path):
-            if name.suffix.lower() in suffixes:
-                places[str(name)] = place  # a later member replaces one of the same name
-            elif name.suffix == ".cls":
-                labels[sample_key(name)] = content.decode().strip()
-            elif name.suffix == ".json":
-                entry = json.loads(content)
-                label = entry.get(label_column) if isinstance(entry, dict) else None
-                if label is not None:
-                    labels.setdefault(sample_key(name), str(label))
-    for name, (offset, size) in places.items():
-        member = PurePosixPath(name)
-        label = labels.get(sample_key(member)) or first_folder(member) or first_folder(PurePosixPath(archive.relative))
-        yield MediaFile(
-            Path(f"{archive.path}:{name}"), f"{archive.relative}:{name}", label, suffixes[member.suffix.lower()], None,
-            False, str(archive.path.absolute()), offset, size,
-        )  # fmt: skip
+    for member in (each for each in members(file) if not is_hidden(each.name)):
+        name = member.name
+        if name.suffix.lower() in suffixes:
+            places[str(name)] = member.offset, member.size  # a later member replaces one of the same name
+        elif name.suffix == ".cls":
+            labels[sample_key(name)] = checked_label(told(file, member).decode().strip(), name)
+        elif name.suffix == ".json":
+            entry = json.loads(told(file, member))
+            label = entry.get(label_column) if isinstance(entry, dict) else None
+            if label is not None:
+                labels.setdefault(sample_key(name), checked_label(str(label), name))
+    return [(name, *place, labels.get(sample_key(PurePosixPath(name)), "")) for name, place in places.items()]
 
 
-def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes, tuple[int, int]]]:
-    """(name, content where it may be a label, (offset, size)) of the visible regular files of a .tar."""
-    with tarfile.open(path, "r:", errors="backslashreplace") as archive, path.open("rb") as file:
-        while (member := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # it would keep a kilobyte of each
-            name = PurePosixPath(member.name)
-            if not member.isreg() or member.issparse() or is_hidden(name):
-                continue
-            content = b""
-            if name.suffix in (".cls", ".json"):
-                file.seek(member.offset_data)
-                content = file.read(min(member.size, MAX_LABEL_BYTES))
-            yield name, content, (member.offset_data, member.size)
-        file.seek(archive.offset)
-        if file.read(len(EMPTY_BLOCK)) != EMPTY_BLOCK:
-            raise tarfile.ReadError(f"it ends at byte {archive.offset:,} without the mark of the end")
+def told(file: Binary, member: Member) -> bytes:
+    """What a member may say of a label: the beginning of a text; nothing of what is none."""
+    if member.name.suffix not in (".cls", ".json"):
+        return b""
+    file.seek(member.offset)
+    return file.read(min(member.size, MAX_LABEL_BYTES))
+
+
+def checked_label(label: str, name: PurePosixPath) -> str:
+    """A label; ValueError where it is longer than any name of a class."""
+    if len(label) > MAX_LABEL_CHARACTERS:
+        raise ValueError(f"member {name} holds a label of {len(label):,} characters, at most {MAX_LABEL_CHARACTERS:,}")
+    return label
 
 
 def sample_key(name: PurePosixPath) -> str:

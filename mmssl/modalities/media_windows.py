@@ -12,6 +12,7 @@ from mmssl.modalities.audio import probe_audio
 from mmssl.modalities.bad_sample import BadSample, Report, damage
 from mmssl.modalities.media_files import MediaFile
 from mmssl.modalities.region import Media, Region, size_of
+from mmssl.modalities.remote import is_remote
 from mmssl.modalities.video import Clip, probe_video
 from mmssl.random import hashed
 
@@ -38,7 +39,9 @@ class Sample(NamedTuple):
 
     def media(self) -> Media:
         """What a decoder of pictures and videos opens."""
-        return Region(Path(self.stored), self.offset, self.size) if self.stored else Path(self.path)
+        if not self.stored:
+            return Path(self.path)
+        return Region(self.stored if is_remote(self.stored) else Path(self.stored), self.offset, self.size)
 
     def sound_media(self) -> Media:
         """What a decoder of sounds opens."""

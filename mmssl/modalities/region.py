@@ -5,13 +5,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 
 class Region(NamedTuple):
     """The bytes of one member in a file of several."""
 
-    path: Path
+    path: Path | str  # the URL of a shard that lies elsewhere
     offset: int
     size: int
 
@@ -22,7 +22,7 @@ Media = Path | Region
 class Slice(io.RawIOBase):
     """A region of an open file as a file of its own, of which nothing is read but what is asked for."""
 
-    def __init__(self, file: IO[bytes], offset: int, size: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, offset: int, size: int) -> None:
         self.file, self.offset, self.size, self.position = file, offset, size, 0
 
     def readable(self) -> bool:
@@ -53,13 +53,18 @@ class Slice(io.RawIOBase):
 
 
 @contextmanager
-def bytes_of(media: Media) -> Iterator[IO[bytes] | Slice]:
+def bytes_of(media: Media) -> Iterator[io.BufferedIOBase | Slice]:
     """A file that begins with the first byte of these media and ends with their last."""
     if isinstance(media, Path):
         with media.open("rb") as file:
             yield file
-    else:
+    elif isinstance(media.path, Path):
         with media.path.open("rb") as file:
+            yield Slice(file, media.offset, media.size)
+    else:
+        from mmssl.modalities.remote import opened
+
+        with opened(media.path, media.offset + media.size, media.size) as file:
             yield Slice(file, media.offset, media.size)
 
 

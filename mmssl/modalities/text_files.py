@@ -5,16 +5,17 @@ import re
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase, IncrementalNewlineDecoder
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from mmssl.errors import DataError
 
 BLOCK_BYTES = 1 << 20
 MAX_CHARACTERS = 100_000
+MAX_LINE_CHARACTERS = 2**24  # of a table
 
 Unit = Literal["line", "paragraph", "file"]
 Invalid = Literal["error", "replace"]
-Binary = IO[bytes] | BufferedIOBase
+Binary = BufferedIOBase  # not IO[bytes], of which a check at run time knows files with a mode alone
 Report = Callable[[dict], None]
 
 SEPARATORS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n\s*\n"), "file": None}
@@ -126,10 +127,16 @@ def cut(document: str) -> tuple[str, str]:
 
 
 def lines(blocks: Iterator[str]) -> Iterator[str]:
-    """Text in blocks of any size as lines with their LF."""
-    rest = ""
+    """Text in blocks of any size as lines with their LF; ValueError at one of more than MAX_LINE_CHARACTERS."""
+    begun: list[str] = []
     for block in blocks:
-        *whole, rest = (rest + block).split("\n")
-        yield from (line + "\n" for line in whole)
-    if rest:
-        yield rest
+        first, *more = block.split("\n")
+        begun.append(first)
+        if sum(map(len, begun)) > MAX_LINE_CHARACTERS:
+            raise ValueError(f"a line of more than {MAX_LINE_CHARACTERS:,} characters")
+        if more:
+            yield "".join(begun) + "\n"
+            yield from (line + "\n" for line in more[:-1])
+            begun = more[-1:]
+    if any(begun):
+        yield "".join(begun)

@@ -170,3 +170,12 @@ def test_videos_that_are_all_bad_are_an_error_of_one_line(tmp_path):
     ) as error:
         prepared(config_of(tmp_path, f"data.source={path}"))
     assert "\n" not in str(error.value)
+
+
+def test_a_clip_far_behind_its_key_frame_is_refused_and_one_near_it_is_read(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4", flat(200), at_rate(200, 10), codec="libx264", gop=10**6)
+    assert decode_video(path, 16, 2, 19.0, 1.0).shape == (2, 3, 16, 16)
+    monkeypatch.setattr("mmssl.modalities.containers.MAX_SPAN_PIXELS", 50 * 64 * 48)
+    assert decode_video(path, 16, 2, 1.0, 1.0).shape == (2, 3, 16, 16)
+    with pytest.raises(BadSample, match="more than 153600 pixels to decode"):
+        decode_video(path, 16, 2, 19.0, 1.0)
