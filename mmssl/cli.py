@@ -3,6 +3,7 @@
 import errno
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +34,16 @@ def pretrain(
     debug: Debug = False,
 ) -> None:
     """Train; run again on the same folder, it resumes."""
-    from mmssl.config import load_config
-    from mmssl.runs import task_of
+    from mmssl.stopping import answered, stop_at_once
 
-    loaded = load_config(config, overrides or [])
-    task_of(loaded).main(loaded, changed=tuple(override_on_resume or ()))
+    with answered(stop_at_once):
+        from mmssl.config import load_config
+        from mmssl.distributed import all_alive
+        from mmssl.runs import task_of
+
+        loaded = load_config(config, overrides or [])
+        with all_alive():
+            task_of(loaded).main(loaded, changed=tuple(override_on_resume or ()))
 
 
 @app.command()
@@ -155,7 +161,8 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         line, code = answer(error)
-        print(f"mmssl: {line}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # stderr may lie on the disk that is full
+            print(f"mmssl: {line}", file=sys.stderr, flush=True)
         leave()
         sys.exit(code)
     except SystemExit:
