@@ -1,11 +1,13 @@
 """The command line; everything heavy is imported only when a command runs."""
 
+import atexit
 import errno
+import os
 import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -163,11 +165,9 @@ def main() -> None:
         line, code = answer(error)
         with suppress(OSError):  # stderr may lie on the disk that is full
             print(f"mmssl: {line}", file=sys.stderr, flush=True)
-        leave()
-        sys.exit(code)
-    except SystemExit:
-        leave()
-        raise
+        leave(code)
+    except SystemExit as end:
+        leave(int(end.code or 0))
 
 
 def answer(error: Exception) -> tuple[str, int]:
@@ -181,7 +181,16 @@ def answer(error: Exception) -> tuple[str, int]:
     return f"{type(error).__name__}: {said}", 1
 
 
-def leave() -> None:
-    """Take leave of the other processes, if training had begun."""
+def leave(code: int) -> NoReturn:
+    """End this process, and first what belongs to it, if training had begun."""
     if "mmssl.train" in sys.modules:
         sys.modules["mmssl.train"].leave()
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        # PyTorch may wait for ever as it frees what belongs to a group of processes: it holds the interpreter's lock,
+        # for which the group's threads wait
+        atexit._run_exitfuncs()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
