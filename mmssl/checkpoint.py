@@ -78,7 +78,7 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: 
     text = json.dumps(state, indent=1).encode()
     needed = sum(tensor.nbytes for group in tensors.values() for tensor in group.values()) + len(text) + MARGIN_BYTES
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(exist_ok=True)  # the run folder is there, or its volume is gone
         sweep(final.parent)
         if damage(final):
             require_free(final, needed)

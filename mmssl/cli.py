@@ -1,10 +1,13 @@
 """The command line; everything heavy is imported only when a command runs."""
 
+import atexit
 import errno
+import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -33,11 +36,16 @@ def pretrain(
     debug: Debug = False,
 ) -> None:
     """Train; run again on the same folder, it resumes."""
-    from mmssl.config import load_config
-    from mmssl.runs import task_of
+    from mmssl.stopping import answered, stop_at_once
 
-    loaded = load_config(config, overrides or [])
-    task_of(loaded).main(loaded, changed=tuple(override_on_resume or ()))
+    with answered(stop_at_once):
+        from mmssl.config import load_config
+        from mmssl.distributed import all_alive
+        from mmssl.runs import task_of
+
+        loaded = load_config(config, overrides or [])
+        with all_alive():
+            task_of(loaded).main(loaded, changed=tuple(override_on_resume or ()))
 
 
 @app.command()
@@ -155,12 +163,11 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         line, code = answer(error)
-        print(f"mmssl: {line}", file=sys.stderr, flush=True)
-        leave()
-        sys.exit(code)
-    except SystemExit:
-        leave()
-        raise
+        with suppress(OSError):  # stderr may lie on the disk that is full
+            print(f"mmssl: {line}", file=sys.stderr, flush=True)
+        leave(code)
+    except SystemExit as end:
+        leave(int(end.code or 0))
 
 
 def answer(error: Exception) -> tuple[str, int]:
@@ -179,7 +186,16 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
-def leave() -> None:
-    """Take leave of the other processes, if training had begun."""
+def leave(code: int) -> NoReturn:
+    """End this process, and first what belongs to it, if training had begun."""
     if "mmssl.train" in sys.modules:
         sys.modules["mmssl.train"].leave()
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        # PyTorch may wait for ever as it frees what belongs to a group of processes: it holds the interpreter's lock,
+        # for which the group's threads wait
+        atexit._run_exitfuncs()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

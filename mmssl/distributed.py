@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.distributed.distributed_c10d import _set_pg_timeout
+
+from mmssl.errors import HangError
 
 IS_ALONE = ContextVar("is_alone", default=False)
 
@@ -21,6 +25,26 @@ def alone() -> Iterator[None]:
         yield
     finally:
         IS_ALONE.reset(token)
+
+
+@contextmanager
+def all_alive() -> Iterator[None]:
+    """HangError where another process died or does not answer, or a worker died while it was not waited for."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        if reason.startswith("DataLoader worker ("):
+            raise HangError(f"data.workers: {reason}; expected all workers alive") from error
+        if isinstance(error, dist.DistError) or "gloo" in reason:
+            raise HangError(f"another process died or does not answer ({reason}); expected all alive") from error
+        raise
+
+
+def answer_within(seconds: float) -> None:
+    """From here on no process may keep the others waiting for longer; before, one may prepare the data for all."""
+    if processes() > 1:
+        _set_pg_timeout(timedelta(seconds=seconds))
 
 
 def processes() -> int:

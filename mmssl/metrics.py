@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmssl.distributed import mean_over_processes
+from mmssl.errors import CheckpointError
 
 
 class Means:
@@ -49,10 +50,15 @@ class Record:
             self.attempt(lambda: accelerator.init_trackers("mmssl"))
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """One line for this step."""
+        """One line for this step; CheckpointError where it cannot be written."""
         if self.is_main:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": step, **values}) + "\n")
+            try:
+                with self.path.open("a") as file:
+                    file.write(json.dumps({"step": step, **values}) + "\n")
+            except OSError as error:
+                raise CheckpointError(
+                    f"{self.path}: {error.strerror}; expected a folder that can be written"
+                ) from error
         if self.trackers:
             numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
             self.attempt(lambda: self.accelerator.log(numbers, step=step))

@@ -14,10 +14,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmssl.batch import Batch
-from mmssl.errors import ConfigError, DataError, HangError
+from mmssl.errors import ConfigError, DataError
 from mmssl.random import Draw, permutation
+from mmssl.workers import Answered, die_with_parent
 
-WORKER_SECONDS = 300  # without an answer of a worker
+HANG_SECONDS = 600  # without an answer of a worker
 CYCLE = 10_000  # positions after which every group has had exactly its share
 
 
@@ -125,7 +126,9 @@ class Samples(Dataset):
         return Batch(self.read(index), draw)
 
 
-def batches(read, order: Order, slots: Slots, *, samples_seen: int = 0, workers: int = 0) -> Iterator[Batch]:
+def batches(
+    read, order: Order, slots: Slots, *, samples_seen: int = 0, workers: int = 0, hang_seconds: int = HANG_SECONDS
+) -> Iterator[Batch]:
     """The endless stream of this process's micro-batches; DataError where there is no sample at all."""
     if sum(order.sizes) == 0:
         raise DataError("data: no sample; expected at least one")
@@ -136,28 +139,12 @@ def batches(read, order: Order, slots: Slots, *, samples_seen: int = 0, workers:
         num_workers=workers,
         generator=torch.Generator().manual_seed(0),
         multiprocessing_context="spawn" if workers else None,
-        timeout=WORKER_SECONDS if workers else 0,
+        worker_init_fn=die_with_parent if workers else None,
     )
-    return Answered(iter(loader)) if workers else iter(loader)
-
-
-class Answered:
-    """The batches of workers; HangError where one of them died or does not answer."""
-
-    def __init__(self, loader: Iterator[Batch]) -> None:
-        self.loader = loader
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        try:
-            return next(self.loader)
-        except RuntimeError as error:
-            if "DataLoader" not in str(error):
-                raise
-            reason = str(error).splitlines()[0]
-            raise HangError(f"data.workers: {reason}; expected all workers alive: see its own lines above") from error
+    if not workers:
+        return iter(loader)
+    asked = (order.at(positions)[1] for positions in slots.positions(samples_seen))
+    return Answered(loader, asked, hang_seconds)
 
 
 def as_it_is(batch: Batch) -> Batch:

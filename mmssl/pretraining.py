@@ -68,7 +68,10 @@ def pretrain(
                 f"note: {count} samples fill no batch of {size}: each is read several times in a step", file=sys.stderr
             )
     order = Order(data.sizes, config.seed, config.data.exponent)
-    read = batches(data.train, order, run.slots, samples_seen=run.samples_seen, workers=config.data.workers)
+    workers, hang_seconds = config.data.workers, config.train.hang_seconds
+    read = batches(
+        data.train, order, run.slots, samples_seen=run.samples_seen, workers=workers, hang_seconds=hang_seconds
+    )
     stream = prepare(read, accelerator.device)
     if accelerator.is_main_process or is_sharded(objective):
         stream = measured(run, stream)

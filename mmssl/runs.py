@@ -25,7 +25,7 @@ PACKAGES = ("mmssl", "torch", "transformers", "tokenizers", "datasets", "acceler
 # what may change between two starts of a run without changing what is trained
 FREE = ("run", "track", "evaluate", "data.workers", "data.cache", "train.log_every_steps", "train.save_every_steps",
         "train.keep_checkpoints", "train.evaluate_every_steps", "train.accumulate",
-        "train.stop_on_collapse", "train.sharding")  # fmt: skip
+        "train.hang_seconds", "train.stop_on_spike", "train.stop_on_collapse", "train.sharding")  # fmt: skip
 
 
 def environment() -> dict[str, Any]:

@@ -207,6 +207,8 @@ class TrainConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=2, lt=2**31)] = 3
     log_every_steps: Count = 50
     evaluate_every_steps: Count = 500
+    hang_seconds: Count = 600  # without an answer of a worker or another process, before the run ends with exit code 6
+    stop_on_spike: bool = False  # end with exit code 5 before a step whose loss leaps up; else only warn
     stop_on_collapse: bool = False  # end with exit code 5 where all embeddings are one point; else only warn
 
     @model_validator(mode="after")

@@ -1,13 +1,13 @@
 """The one training loop."""
 
 import ctypes
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from math import inf
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from torch import Tensor
 from mmssl.batch import Batch
 from mmssl.checkpoint import Restored, fault, restore, save
 from mmssl.config import Config, hash_of
-from mmssl.distributed import largest, wait
+from mmssl.distributed import answer_within, largest, wait
 from mmssl.errors import CheckpointError, NumericError, Preempted
 from mmssl.evaluate.alarm import Alarm, reading
+from mmssl.evaluate.spike import Spikes
 from mmssl.metrics import Means, Progress, Record, peak_memory_bytes
 from mmssl.objectives.base import Objective
 from mmssl.optimizer import optimizer, set_state, state_of
@@ -30,7 +31,9 @@ from mmssl.order import Slots
 from mmssl.random import hashed
 from mmssl.schedule import scale
 from mmssl.sharding import collected, local, shard, whole
+from mmssl.stopping import asked_to_stop
 from mmssl.weights import copy_into, tensors_of
+from mmssl.workers import stop_workers
 
 
 @dataclass
@@ -161,29 +164,23 @@ def train(
 ) -> None:  # fmt: skip
     """Train until a number of steps (or until train.seconds are over), logging, evaluating and saving on the way.
 
-    Raises NumericError before a loss or gradient that is not finite can reach the weights, Preempted after SIGTERM or
-    Ctrl-C, and with train.stop_on_collapse NumericError where embeddings collapse; all leave a checkpoint of the last
-    good step.
+    Raises NumericError before a loss or gradient that is not finite can reach the weights, with train.stop_on_spike
+    also before one that leaps up, and with train.stop_on_collapse where embeddings collapse; Preempted after SIGTERM or
+    Ctrl-C; all leave a checkpoint of the last good step.
     """
     config, means = run.config.train, Means()
     record = Record(run.folder / "metrics.jsonl", run.accelerator, list(run.config.track), step=run.step)
     shown = Progress(until, step=run.step, is_main=run.accelerator.is_main_process)
     began, before = time.monotonic(), run.seconds
-    alarm = Alarm(stops=config.stop_on_collapse, is_main=run.accelerator.is_main_process)
+    alarm, spikes = Alarm(stops=config.stop_on_collapse, is_main=run.accelerator.is_main_process), Spikes()
     logged_step, logged_at, collapsed = run.step, began, False
+    answer_within(config.hang_seconds)
     with asked_to_stop() as stop, shown:
         while run.step < until and not (config.seconds and run.seconds >= config.seconds):
             before_step(run)
             # the schedule is read in the middle of a step: at its ends the first or the last would have rate 0
             values = one_step(run, batches, run.progress(run.step + 0.5, run.seconds))
-            # all processes decide alike: is it finite, are we asked to stop, how late is it
-            finite = bool(torch.isfinite(torch.stack([*values.values()])).all())
-            run_seconds = before + time.monotonic() - began
-            bad, stopping, run_seconds = largest(float(not finite), float(stop.asked), run_seconds)
-            if bad:
-                if is_finite(run.objective):
-                    store(run)  # else the last step itself overflowed: the checkpoint before it is the good one
-                raise NumericError(not_finite(run, values))
+            stopping, run_seconds = decided(run, values, spikes, stop.asked, before + time.monotonic() - began)
             run.optimizer.step()
             run.optimizer.zero_grad(set_to_none=True)
             run.step, run.samples_seen, run.seconds = run.step + 1, run.samples_seen + config.batch_size, run_seconds
@@ -235,6 +232,26 @@ def one_step(run: Run, batches: Iterator[Batch], progress: float) -> dict[str, T
     return {**total, "loss": loss, "gradient_norm": whole(norm.detach()), **spread}
 
 
+def decided(run: Run, values: dict[str, Tensor], spikes: Spikes, asked: bool, seconds: float) -> tuple[bool, float]:
+    """Whether to stop and how late it is, alike on all processes; NumericError, with the last good step saved, where on
+    one of them something is not finite or, with train.stop_on_spike, the loss leaps up: else that is only told.
+    """
+    is_finite_here, loss = bool(torch.isfinite(torch.stack([*values.values()])).all()), float(values["loss"])
+    leap = loss if is_finite_here and spikes.hear(loss) else -inf
+    bad, stopping, seconds, leap = largest(float(not is_finite_here), float(asked), seconds, leap)
+    if bad:
+        if is_finite(run.objective):
+            store(run)  # else the last step itself overflowed: the checkpoint before it is the good one
+        raise NumericError(not_finite(run, values))
+    said = spikes.sentence(run.step + 1, leap)
+    if said and run.config.train.stop_on_spike:
+        store(run)
+        raise NumericError(f"{said}; the weights before it are saved (train.stop_on_spike)")
+    if said and run.accelerator.is_main_process:
+        print(f"warning: {said}", file=sys.stderr, flush=True)
+    return bool(stopping), seconds
+
+
 def log_line(run: Run, means: Means, steps: int, seconds: float) -> dict[str, Any]:
     """What is said of the steps since the last line."""
     rate = steps * run.config.train.batch_size / max(seconds, 1e-9)
@@ -260,30 +277,12 @@ def not_finite(run: Run, values: dict[str, Tensor]) -> str:
     )
 
 
-class asked_to_stop:
-    """Within it SIGTERM and Ctrl-C only set `asked`; the loop answers at the next step."""
-
-    def __enter__(self) -> "asked_to_stop":
-        self.asked = False
-        self.before = {number: signal.signal(number, self.note) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def note(self, number: int, frame: object) -> None:
-        """Remember the wish; say so once."""
-        if not self.asked and int(os.environ.get("RANK", 0)) == 0:
-            print("stopping after this step ...", file=sys.stderr, flush=True)
-        self.asked = True
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
 def reseed(seed: int) -> None:
     """Seed every global generator, so that the first weights are a function of the seed."""
     set_seed(hashed(seed, "init") & 0xFFFFFFFF)
 
 
 def leave() -> None:
-    """Destroy the process group, if there is one: without it such a run aborts at exit."""
+    """End what would outlive this process or abort it at exit: its workers, the process group."""
+    stop_workers(active_children())
     PartialState().destroy_process_group()

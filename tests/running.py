@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmssl.batch import Batch
 from mmssl.cli import main
 from mmssl.config import Config, load_config
+from mmssl.evaluate.collapse import panel
 from mmssl.objectives import Objective
 from mmssl.objectives.base import Output
 from mmssl.order import Order, batches
@@ -59,9 +60,24 @@ class Toy(Objective):
         self.progress.append(progress)
 
 
+class Pulled(Toy):
+    """All embeddings are pulled to one point, as by a joint embedding without anything that keeps them apart."""
+
+    def forward(self, batch):
+        embedding = self.encoder(batch.views["x"][0])
+        energy = (embedding - 1).square().mean(1)
+        return Output({"error": energy.mean()}, energy.detach(), embedding.detach())
+
+
 def read_samples(indices) -> dict[str, list[Tensor]]:
     """The views of these samples."""
     return {"x": [SAMPLES[indices]]}
+
+
+def heldout_panel(run):
+    """The collapse panel of all samples."""
+    with torch.no_grad():
+        return panel(run.objective.encoder(SAMPLES))
 
 
 def write_config(folder: Path) -> str:

@@ -28,6 +28,7 @@ def content(seed: int) -> dict[str, dict[str, Tensor]]:
 
 
 def put(folder: Path, step: int, keep: int = 2) -> Path:
+    folder.mkdir(exist_ok=True)
     return save(folder, step, content(step), {"samples_seen": 8 * step, "note": "é"}, keep=keep)
 
 

@@ -79,6 +79,7 @@ for scenario in ("first", "third", "damaged"):
 for size in (0, 10, 300, 500, 5000):
     shutil.copytree(root / "third", root / f"full-{size}")
     codes[f"full-{size}"] = in_child(lambda: limited(root / f"full-{size}", size))
+(root / "in-place").mkdir()
 codes["in-place"] = in_child(lambda: killed_without_rename(root / "in-place"))
 (root / "codes.json").write_text(json.dumps(codes))
 """

@@ -30,6 +30,11 @@ def die(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
     return read(index)
 
 
+def refuse(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
+    """A reader that finds a sample it cannot use."""
+    raise DataError(f"sample {index[0]}: broken: by all means; expected a whole one")
+
+
 def steps(order: Order, processes: int, accumulate: int, count: int, *, seen: int = 0) -> list[list[int]]:
     """The samples of each step, sorted, over all processes and micro-batches."""
     streams = [
@@ -167,4 +172,11 @@ def test_workers_read_the_same_batches():
 def test_a_worker_that_is_killed_ends_the_run_with_one_line():
     stream = batches(die, Order((8,), seed=0), Slots(4), workers=1)
     with pytest.raises(HangError, match=r"data\.workers: .* (exited|killed)"):
+        next(stream)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
+def test_an_error_in_a_worker_is_the_line_that_it_would_be_without():
+    stream = batches(refuse, Order((8,), seed=0), Slots(4), workers=1)
+    with pytest.raises(DataError, match=r"^sample \d: broken: by all means; expected a whole one$"):
         next(stream)

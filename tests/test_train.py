@@ -5,12 +5,10 @@ import signal
 
 import pytest
 import torch
-from running import SAMPLES, Toy, metrics, same, toy_run, weights_of
+from running import Pulled, Toy, heldout_panel, metrics, same, toy_run, weights_of
 
 from mmssl.checkpoint import restore
 from mmssl.errors import CheckpointError, ConfigError, NumericError, Preempted
-from mmssl.evaluate.collapse import panel
-from mmssl.objectives.base import Output
 from mmssl.train import train
 
 
@@ -212,15 +210,6 @@ def test_the_first_weights_are_a_function_of_the_seed(tmp_path):
     assert not same(first, other)
 
 
-class Pulled(Toy):
-    """All embeddings are pulled to one point, as by a joint embedding without anything that keeps them apart."""
-
-    def forward(self, batch):
-        embedding = self.encoder(batch.views["x"][0])
-        energy = (embedding - 1).square().mean(1)
-        return Output({"error": energy.mean()}, energy.detach(), embedding.detach())
-
-
 LONG = (
     "train.steps=100",
     "train.accumulate=1",
@@ -230,36 +219,9 @@ LONG = (
 )
 
 
-def heldout_panel(run):
-    """The collapse panel of all samples."""
-    with torch.no_grad():
-        return panel(run.objective.encoder(SAMPLES))
-
-
 def warnings_of(capsys) -> list[str]:
     """The alarm's lines on stderr."""
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-
-
-@pytest.mark.parametrize("evaluations", [(heldout_panel,), ()])
-def test_a_collapse_is_told_once_within_a_few_steps(tmp_path, capsys, evaluations):
-    run, stream = toy_run(tmp_path, *LONG, "train.evaluate_every_steps=20", objective=Pulled())
-    train(run, stream, until=100, evaluations=evaluations)
-    said = warnings_of(capsys)
-    assert "embeddings collapse (complete)" in said[-1]
-    assert sum("(complete)" in line for line in said) == 1
-    assert run.step == 100  # only told
-    assert metrics(tmp_path / "run")[-1]["collapse.batch_std"] < 0.05
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_healthy_run_raises_no_alarm(tmp_path, capsys, seed):
-    run, stream = toy_run(
-        tmp_path, *LONG, f"seed={seed}", "train.evaluate_every_steps=20", "train.stop_on_collapse=true"
-    )
-    train(run, stream, until=100, evaluations=[heldout_panel])
-    assert warnings_of(capsys) == []
-    assert min(line["collapse.batch_std"] for line in metrics(tmp_path / "run")) > 0.3
 
 
 @pytest.mark.parametrize("every, evaluations", [(20, (heldout_panel,)), (1000, ())])

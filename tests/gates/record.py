@@ -1,18 +1,20 @@
-"""The figures of a gate's full form, as a file of JSON where MMSSL_GATES_OUT names a folder."""
+"""The figures of the gates, written where MMSSL_GATES_OUT names a folder: results/reliability.md is made of them."""
 
 import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
 
-def record(name: str, **figures: object) -> None:
-    """Write counts, differences and seconds of a gate as NAME.json with host and version; nothing without a folder."""
-    folder = os.environ.get("MMSSL_GATES_OUT")
-    if not folder:
+def record(name: str, **figures: Any) -> None:
+    """One file for a gate; what it holds already stays beside what is new."""
+    if not (folder := os.environ.get("MMSSL_GATES_OUT")):
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    host = {"host": platform.platform(), "cores": len(os.sched_getaffinity(0)), "torch": torch.__version__}
-    (Path(folder) / f"{name}.json").write_text(json.dumps({**host, **figures}, indent=1, default=str))
+    path = Path(folder) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    here = {"system": platform.platform(), "cores": len(os.sched_getaffinity(0)), "torch": torch.__version__}
+    path.write_text(json.dumps(known | here | figures, indent=1, sort_keys=True) + "\n")
