@@ -99,8 +99,8 @@ def peak_memory_bytes() -> int:
 class Progress:
     """A bar with the time left on a terminal, plain lines otherwise; only the main process speaks."""
 
-    def __init__(self, total_steps: int, *, step: int, is_main: bool) -> None:
-        self.started, self.first, self.total = time.monotonic(), step, total_steps
+    def __init__(self, total_steps: int, *, step: int, progress: float, is_main: bool) -> None:
+        self.started, self.first = time.monotonic(), progress
         self.is_main = is_main
         self.bar: Any = None
         if is_main and sys.stderr.isatty():
@@ -123,7 +123,7 @@ class Progress:
             self.bar.update(self.task, completed=step, total=max(step, round(step / max(progress, 1e-9))), said=said)
             return
         elapsed = time.monotonic() - self.started
-        left = elapsed * (1 - progress) / max(progress - self.first / max(1, self.total), 1e-9)
+        left = elapsed * (1 - progress) / max(progress - self.first, 1e-9)
         print(f"step {step}  {said}  {left:,.0f} s left", file=sys.stderr, flush=True)
 
     def __enter__(self) -> "Progress":

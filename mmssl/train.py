@@ -170,7 +170,8 @@ def train(
     """
     config, means = run.config.train, Means()
     record = Record(run.folder / "metrics.jsonl", run.accelerator, list(run.config.track), step=run.step)
-    shown = Progress(until, step=run.step, is_main=run.accelerator.is_main_process)
+    begun = run.progress(run.step, run.seconds)
+    shown = Progress(until, step=run.step, progress=begun, is_main=run.accelerator.is_main_process)
     began, before = time.monotonic(), run.seconds
     alarm, spikes = Alarm(stops=config.stop_on_collapse, is_main=run.accelerator.is_main_process), Spikes()
     logged_step, logged_at, collapsed = run.step, began, False

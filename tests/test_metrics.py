@@ -100,21 +100,21 @@ def test_a_tracker_that_cannot_start_stops_nothing(tmp_path, capsys):
 def test_without_a_terminal_progress_is_plain_lines_with_the_time_left(capsys, monkeypatch):
     clock = iter([100.0, 130.0])
     monkeypatch.setattr("mmssl.metrics.time.monotonic", lambda: next(clock))
-    with Progress(400, step=0, is_main=True) as progress:
+    with Progress(400, step=0, progress=0.0, is_main=True) as progress:
         progress.say(100, {"loss": 2.34567, "gradient_norm": 1.0, "tokens_per_second": 12345.6}, 0.25)
     # a quarter in 30 seconds leaves 90
     assert capsys.readouterr().err == "step 100  loss 2.346  tokens_per_second 1.235e+04  90 s left\n"
 
 
-def test_the_time_left_of_a_resumed_run_counts_its_own_steps_only(capsys, monkeypatch):
+def test_the_time_left_of_a_resumed_run_counts_its_own_part_only(capsys, monkeypatch):
     clock = iter([100.0, 130.0])
     monkeypatch.setattr("mmssl.metrics.time.monotonic", lambda: next(clock))
-    Progress(400, step=200, is_main=True).say(300, {}, 0.75)
+    Progress(400, step=200, progress=0.5, is_main=True).say(300, {}, 0.75)
     assert capsys.readouterr().err.endswith(" 30 s left\n")
 
 
 def test_other_processes_say_nothing(capsys):
-    Progress(10, step=0, is_main=False).say(1, {"loss": 1.0}, 0.1)
+    Progress(10, step=0, progress=0.0, is_main=False).say(1, {"loss": 1.0}, 0.1)
     assert capsys.readouterr() == ("", "")
 
 

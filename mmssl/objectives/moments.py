@@ -28,7 +28,8 @@ class SameClip(Extra):
     The hard negatives of Korbar et al. 2018 (arXiv:1807.00230, section 3.1): a window of the picture, the same window
     of the sound, and windows of it that begin a frame later or earlier at least. They let them in by a curriculum, in a
     margin loss. Where a window begins is drawn, and where on the whole clip's grid its tokens stand, the same for all
-    of a sample: neither a seam, nor the time on a clip's clock tells which sound is the true one.
+    of a sample; and the first and the last column of each window of the sound are those beside them (`even_ends`).
+    So neither a seam, nor an edge of the clip, nor the time on its clock tells which sound is the true one.
     """
 
     def __init__(self, cuts: dict[str, Cut], *, temperature: float, weight: float, num_moments: int) -> None:
@@ -48,8 +49,8 @@ class SameClip(Extra):
         starts = self.starts(batch.draw)
         place = batch.draw.integers("moment_place", self.parts - self.looked_at + 1)
         # of the picture one window, of the sound the same and, as negatives, others
-        picture = self.embedded(embedder, self.x, batch, starts[:, :1], place)
-        sounds = self.embedded(embedder, self.y, batch, starts, place)
+        picture = self.embedded(embedder, self.x, batch, self.windows(self.x, batch, starts[:, :1]), place)
+        sounds = self.embedded(embedder, self.y, batch, even_ends(self.windows(self.y, batch, starts)), place)
         similarity = (normalize(picture, dim=-1) * normalize(sounds, dim=-1)).sum(-1) / self.temperature
         both = batch.present(self.x) & batch.present(self.y)
         per_sample = torch.where(both, -similarity.log_softmax(0)[0], 0.0)
@@ -62,18 +63,32 @@ class SameClip(Extra):
         others = true + 1 + draw.integers("other_moments", choices - 1, self.num_moments)
         return torch.cat([true, others % choices], 1)
 
-    def embedded(
-        self, embedder: Embedder, name: str, batch: Batch, starts: Int[Tensor, "B K"], place: Int[Tensor, " B"]
-    ) -> Float[Tensor, "K B P"]:
-        """The projected windows of a modality; those of all starts in one pass."""
-        branch, cut = embedder.by_name[name], self.cuts[name]
+    def windows(self, name: str, batch: Batch, starts: Int[Tensor, "B K"]) -> Float[Tensor, "K B T *_"]:
+        """Those of a modality that begin at these frames; time comes first in each."""
+        cut = self.cuts[name]
         length = cut.size[0] * self.looked_at // self.parts
         begins = (starts * (cut.size[0] / self.cuts[self.x].size[0])).round().long()
-        windows = torch.cat([window(batch.views[name][0], begin, length, cut.axes[0]) for begin in begins.T])
-        count = starts.shape[1]
-        tokens = placed(branch, windows, batch.present(name).repeat(count), place.repeat(count), cut, self.parts)
+        return torch.stack([window(batch.views[name][0], begin, length, cut.axes[0]) for begin in begins.T])
+
+    def embedded(
+        self, embedder: Embedder, name: str, batch: Batch, windows: Float[Tensor, "K B T *_"], place: Int[Tensor, " B"]
+    ) -> Float[Tensor, "K B P"]:
+        """The projected windows of a modality, in one pass."""
+        branch, count = embedder.by_name[name], len(windows)
+        present, placed_at = batch.present(name).repeat(count), place.repeat(count)
+        tokens = placed(branch, windows.flatten(0, 1), present, placed_at, self.cuts[name], self.parts)
         feature = pooled({name: embedder.encoder({name: tokens})[name]})
         return branch.projector(feature).float().unflatten(0, (count, -1))
+
+
+def even_ends(windows: Float[Tensor, "K B T *_"]) -> Float[Tensor, "K B T *_"]:
+    """Windows of a spectrogram whose first and last column are those beside them.
+
+    The clip's own first and last column see the silence beyond it, 3 dB less of a steady noise: enough to tell, from
+    the sound alone, a window that begins or ends with the clip.
+    """
+    inner = windows[:, :, 1:-1]
+    return torch.cat([inner[:, :, :1], inner, inner[:, :, -1:]], 2)
 
 
 def placed(
