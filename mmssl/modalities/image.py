@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedIOBase, BytesIO
+from io import BufferedReader, BytesIO
 
 import numpy as np
 from einops import rearrange
@@ -20,7 +20,7 @@ MAX_DECODED_PIXELS = 2**26  # in memory, 4 bytes each and turned upright twice: 
 
 
 @contextmanager
-def opened(picture: Media) -> Iterator[BufferedIOBase]:
+def opened(picture: Media) -> Iterator[BufferedReader | BytesIO]:
     """The bytes of a picture; BadSample where there are too many."""
     if size_of(picture) > MAX_BYTES:
         raise BadSample(f"more than {MAX_BYTES} bytes")
