@@ -222,8 +222,8 @@ def fuzz(name: str, seconds: int, seed: int, out: Path) -> None:
             raise RuntimeError(f"{process_time() - begun:.1f} s, more than {SECONDS}")
 
     options = {
-        "max_total_time": seconds, "max_len": MAX_BYTES, "timeout": PATIENCE_SECONDS, "rss_limit_mb": MEGABYTES, "seed": seed,
-        "artifact_prefix": f"{out}/{name}-", "print_final_stats": 1, "verbosity": 1,
+        "max_total_time": seconds, "max_len": MAX_BYTES, "timeout": PATIENCE_SECONDS, "rss_limit_mb": MEGABYTES,
+        "seed": seed, "artifact_prefix": f"{out}/{name}-", "print_final_stats": 1, "verbosity": 1,
     }  # fmt: skip
     atheris.Setup([sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(inputs)],
                   one)  # fmt: skip

@@ -1,11 +1,12 @@
 """The corpus of the hostile gate: each case makes something in a folder, and says how a user's command would read it.
 
-Run as a script it makes and measures all cases of a group, or those with a part in their names, and writes what it saw:
+Run as a script it makes and measures all cases of a group, or those whose names match a pattern, and writes what it saw:
 python hostile_cases.py ROOT GROUP [PART]
 """
 
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -241,7 +242,7 @@ def tables() -> dict[str, Case]:
     """Tables that grow."""
     manifest_of = "video,label\n../../secret.mp4,x\n"
     return {
-        "texts in parquet: one of 700 MB": Case(lambda place: zeros_in_parquet(place / "a.parquet"), read_texts),
+        "texts in parquet: one of 200 MB": Case(lambda place: zeros_in_parquet(place / "a.parquet"), read_texts),
         "texts in parquet: repeated": Case(lambda place: repeated_in_parquet(place / "a.parquet"), read_texts),
         "pictures in parquet: repeated": Case(
             lambda place: repeated_in_parquet(place / "a.parquet", 20_000, "image"), read_pictures
@@ -345,9 +346,9 @@ def warm(root: Path) -> None:
 
 
 def main(root: Path, group: str, part: str = "") -> None:
-    """Measure each case of a group, or those with a part in their names; one line of JSON for each."""
+    """Measure each case of a group, or those whose names match a pattern; one line of JSON for each."""
     chosen = {"corpus": cases, "controls": controls}[group]()
-    chosen = {name: case for name, case in chosen.items() if part in name}
+    chosen = {name: case for name, case in chosen.items() if re.search(part, name)}
     warm(root)
     with listening() as server:
         os.environ["SERVER"] = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"

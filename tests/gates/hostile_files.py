@@ -151,7 +151,7 @@ def sparse_file(path: Path, size: int) -> Path:
     return path
 
 
-def zeros_in_parquet(path: Path, megabytes: int = 700) -> Path:
+def zeros_in_parquet(path: Path, megabytes: int = 200) -> Path:
     """A table of one text of so many megabytes, compressed."""
     table = pyarrow.table({"text": ["a" * megabytes * MIB], "image": [b""]})
     pyarrow.parquet.write_table(table, path, compression="zstd", use_dictionary=False)
