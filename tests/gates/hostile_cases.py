@@ -1,7 +1,7 @@
 """The corpus of the hostile gate: each case makes something in a folder, and says how a user's command would read it.
 
-Run as a script it makes and measures all cases of a group, or those whose names match a pattern, and writes what it saw:
-python hostile_cases.py ROOT GROUP [PART]
+Run as a script it makes and measures all cases of a group, or those whose names match a pattern, and writes what it
+saw: python hostile_cases.py ROOT GROUP [PATTERN]
 """
 
 import json
