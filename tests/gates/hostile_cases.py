@@ -23,27 +23,26 @@ from hostile_files import (
     bomb_in_parquet,
     claiming,
     many_channels,
-    pickled,
     plain,
     playlist,
     repeated_in_parquet,
     silence,
-    sparse_file,
     tiff_of_many_pages,
     turned,
     unending,
     with_chunk,
     zeros_in_parquet,
 )
+from hostile_runs import foreign_run, foreign_tokenizer, large, replaced
+from hostile_texts import NEEDED, TEXTS, YAML, repeated, text
 from making_media import huge_png, sound, video
 from making_tables import folder, png
 from measured import listening, measured
 from PIL import Image
 
-import mmssl.evaluate.judges
+import mmssl.evaluate.judges  # all that is read with is loaded before a case begins
 import mmssl.modalities.text_data  # noqa: F401
-from mmssl import manifest
-from mmssl.checkpoint import restore, save
+from mmssl.checkpoint import restore
 from mmssl.config import load_config
 from mmssl.data import documents
 from mmssl.errors import MmsslError
@@ -54,8 +53,6 @@ from mmssl.modalities.text import load_tokenizer
 from mmssl.modalities.video import decode_video, probe_video
 from mmssl.runs import open_run
 from mmssl.sections import DataConfig
-
-NEEDED = "task: image_pretraining\nrun: run\nmethod: {name: mae}\nimage: {size: 16}\ndata: {heldout: 0.0}\n"
 
 
 class Case(NamedTuple):
@@ -99,117 +96,6 @@ def read_pictures(path: Path) -> None:
     Path("c.yaml").write_text(NEEDED)
     data = prepare_media(load_config("c.yaml", [f"data.source={path}"]), Path(), lambda entry: None, ("image",))
     data.train(np.arange(min(4, data.train.size)))
-
-
-def checkpoint(place: Path) -> Path:
-    """A run folder with a checkpoint."""
-    save(place, 1, {"model": {"a": torch.ones(4)}}, {"samples_seen": 4}, keep=2)
-    return place / "checkpoints" / "step-000000001"
-
-
-def replaced(name: str, kind: str) -> Callable[[Path], Path]:
-    """A run folder one of whose files is a pickle; the manifest agrees to it."""
-
-    def make(place: Path) -> Path:
-        folder = checkpoint(place)
-        with_file(folder, name, pickled(place / name, kind))
-        return place
-
-    return make
-
-
-def with_file(folder: Path, name: str, data: bytes) -> None:
-    """Write a file of a checkpoint, and a manifest that agrees to it."""
-    (folder / name).write_bytes(data)
-    if name != "MANIFEST.json":
-        known = manifest.read_manifest(folder)
-        digest = manifest.sha256(data).hexdigest()
-        files = {**known.files, name: manifest.File(size=len(data), sha256=digest)}
-        (folder / "MANIFEST.json").write_bytes(manifest.seal(known.model_copy(update={"files": files})))
-
-
-def large(name: str) -> Callable[[Path], Path]:
-    """A run folder one of whose files has 4 GiB, and none of them in the manifest."""
-
-    def make(place: Path) -> Path:
-        sparse_file(checkpoint(place) / name, 2**32)
-        return place
-
-    return make
-
-
-def text(name: str, content: str | bytes) -> Callable[[Path], Path]:
-    """A file of this content, in which {} is the folder."""
-
-    def make(place: Path) -> Path:
-        data = content.replace("{}", str(place)).encode() if isinstance(content, str) else content
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(data)
-        return place / name
-
-    return make
-
-
-def foreign_run(place: Path) -> Path:
-    """A run folder whose config names code: a TorchScript file, and a task that is a path."""
-    checkpoint(place)
-    (place / "config.yaml").write_text(NEEDED.replace("image_pretraining", "../../evil"))
-    (place / "evil.py").write_text(f"open({str(place / 'sentinel')!r}, 'w')")
-    return place
-
-
-def foreign_tokenizer(place: Path) -> Path:
-    """A tokenizer that asks for code of its own."""
-    (place / "evil.py").write_text(f"open({str(place / 'sentinel')!r}, 'w')\nclass Evil: ...\n")
-    mapped = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
-    (place / "tokenizer_config.json").write_text(json.dumps(mapped))
-    (place / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "evil.Evil"}, "model_type": "evil"}))
-    return place
-
-
-def beside_good(make: Callable[[Path], Path]) -> Callable[[Path], Path]:
-    """A folder of ten good pictures, too."""
-
-    def both(place: Path) -> Path:
-        make(folder(place / "source") / "a" / "bad.png")
-        return place / "source"
-
-    return both
-
-
-YAML = {
-    "an object": "a: !!python/object/apply:os.system ['touch {}/sentinel']\n",
-    "a module": "a: !!python/module:evil\n",
-    "a tag": "a: !include /etc/passwd\n",
-    "anchors": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
-    "a billion": "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
-    "a key twice": "train:\n  steps: 1\n  steps: 2\n",
-    "a merge": "train: {<<: {steps: 1}}\n",
-    "deep lists": "a: " + "[" * 100_000,
-    "deep maps": "a: " + "{a: " * 20_000,
-    "another target": "train: {_target_: os.system}\n",
-    "a megabyte": "a: " + "x" * 2**21,
-    "long keys": "".join(f"{'k' * 900}{n}: 1\n" for n in range(1000)),
-    "half a character": 'a: "\\ud800"\n',
-    "a function of Python": "encoder: {name: __import__}\n",
-}
-TEXTS: dict[str, tuple[bytes, bytes, int]] = {  # beginning, what comes again, how often
-    "a.csv": (b"text\n", b"x", 2**25),
-    "b.csv": (b'text\n"', b"x\n", 2**24),
-    "c.csv": (b"", b",", 2**22),
-    "a.jsonl": (b'{"text": ', b"[", 100_000),
-    "b.jsonl": (b'{"text": "', b"x", 2**25),
-    "a.txt": (b"", b"\0", 2**23),
-    "b.txt": (b"", b"\xff\xfe\x80", 2**21),
-    "c.txt": (b"x", b"\n", 2**24),
-    "d.txt": (b"", b"a \r", 2**14),
-}
-
-
-def repeated(name: str) -> Callable[[Path], Path]:
-    """A text that says the same again and again."""
-    begin, again, count = TEXTS[name]
-    return lambda place: text(name, begin + again * count)(place)
 
 
 def cases() -> dict[str, Case]:
