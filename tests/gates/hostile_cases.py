@@ -22,6 +22,7 @@ from hostile_files import (
     ARCHIVES,
     bomb_in_parquet,
     claiming,
+    huge_webp,
     many_channels,
     plain,
     playlist,
@@ -155,14 +156,14 @@ def media() -> dict[str, Case]:
         "png that claims": lambda place: claiming(place / "a.png", 16, ">II", 2**31 - 1, 2**31 - 1),
         "gif that claims": lambda place: claiming(place / "a.gif", 6, "<HH", 65535, 65535),
         "bmp that claims": lambda place: claiming(place / "a.bmp", 18, "<ii", 2**30, 2**30),
-        "webp of 178 million pixels": lambda place: plain(place / "a.webp", (16383, 10860), "RGB"),
-        "tiff of 170 million pixels": lambda place: plain(place / "a.tiff", (13000, 13000), compression="group4"),
-        "progressive jpeg": lambda place: plain(place / "a.jpg", (13000, 13000), "RGB", progressive=True),
+        "webp of 178 million pixels": lambda place: huge_webp(place / "a.webp"),
+        "tiff of 81 million pixels": lambda place: plain(place / "a.tiff", (9000, 9000), compression="group4"),
+        "progressive jpeg": lambda place: plain(place / "a.jpg", (8000, 8000), "L", progressive=True),
         "tiff in a circle": lambda place: tiff_of_many_pages(place / "a.tiff"),
         "an EPS": text("a.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touch {}/sentinel) run\n"),
         "an SVG": text("a.png", '<svg><image href="file:///etc/passwd"/></svg>'),
-        "turned, as large as may be": lambda place: turned(place / "a.png", 8192),
-        "jpeg of 170 million pixels": lambda place: plain(place / "a.jpg", (13000, 13000), "L"),
+        "turned, as large as may be": lambda place: turned(place / "a.png", 6300),
+        "jpeg of 100 million pixels": lambda place: plain(place / "a.jpg", (10_000, 10_000), "L"),
     }
     films: dict[str, Callable[[Path], Path]] = {
         "playlist": lambda place: playlist(place / "a.mp4", os.environ["SERVER"]),
@@ -173,7 +174,7 @@ def media() -> dict[str, Case]:
         "six hours of silence": lambda place: silence(place / "a.flac", 21_600),
         "playlist": lambda place: playlist(place / "a.m4a", os.environ["SERVER"]),
     }
-    good = {"turned, as large as may be", "jpeg of 170 million pixels"}
+    good = {"turned, as large as may be", "jpeg of 100 million pixels"}
     either = {"tiff in a circle", "64 channels at 1 MHz", "six hours of silence"}
     found = {}
     for kind, known, read in (

@@ -1,5 +1,6 @@
 """Files that attack whoever reads them: archives, tables, pictures, sounds and films that a few bytes make huge."""
 
+import base64
 import io
 import os
 import pickle
@@ -198,6 +199,15 @@ def claiming(path: Path, offset: int, kind: str, *numbers: int) -> Path:
 def plain(path: Path, size: tuple[int, int], mode: str = "1", **options: Any) -> Path:
     """A valid picture of one colour, which any format writes small."""
     Image.new(mode, size).save(path, **options)
+    return path
+
+
+def huge_webp(path: Path) -> Path:
+    """A WebP of 178 million pixels in 68 bytes."""
+    code = "UklGRjwAAABXRUJQVlA4IDAAAADwAgCdASoYNi5NAAYQm02hJCQkBABMS0gAXoAHn9yvgAD+/lDZm3pHW+oX896UAAA="
+    data = bytearray(base64.b64decode(code))
+    struct.pack_into("<HH", data, 26, 16383, 10860)
+    path.write_bytes(data)
     return path
 
 
