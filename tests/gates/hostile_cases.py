@@ -136,7 +136,7 @@ def tables() -> dict[str, Case]:
         ),
         "pictures in parquet: a bomb": Case(lambda place: bomb_in_parquet(place / "a.parquet"), read_pictures, "read"),
         "manifest in parquet: repeated": Case(
-            lambda place: repeated_in_parquet(place / "a.parquet", 20_000, "image"), read_pictures
+            lambda place: repeated_in_parquet(place / "a.parquet", 20_000, "video"), read_pictures
         ),
         "manifest with a path elsewhere": Case(text("a.csv", manifest_of.replace("video", "image")), read_pictures),
         "manifest of deep JSON": Case(text("a.jsonl", '{"image": ' + "[" * 10**6), read_pictures),

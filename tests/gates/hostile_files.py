@@ -161,7 +161,7 @@ def zeros_in_parquet(path: Path, megabytes: int = 200) -> Path:
 
 def repeated_in_parquet(path: Path, rows: int = 20_000, kind: str = "text") -> Path:
     """A table of a megabyte that is there once and stands for 20 GB."""
-    value = pyarrow.array(["a" * MIB if kind == "text" else b"a" * MIB])
+    value = pyarrow.array([b"a" * MIB if kind == "image" else "a" * MIB])
     cells = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(rows, np.int32)), value)
     pyarrow.parquet.write_table(pyarrow.table({kind: cells}), path, compression="zstd", store_schema=False)
     return path
