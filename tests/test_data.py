@@ -99,6 +99,34 @@ def test_a_stream_is_stored_up_to_the_number_of_documents(table, tmp_path, monke
     assert isinstance(found, datasets.Dataset)
 
 
+OPENED: list[int] = []
+
+
+def breaking():
+    """Twenty rows of a stream that breaks behind each third."""
+    OPENED.append(1)
+    for row in range(20):
+        if row == 3 * len(OPENED):
+            raise ConnectionError("the network is away")
+        yield {"text": f"text {row}"}
+
+
+def test_a_hub_stream_that_breaks_gives_each_document_once(tmp_path, monkeypatch):
+    features = datasets.Features({"text": datasets.Value("string")})
+    stream = datasets.IterableDataset.from_generator(breaking, features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, **options: stream)
+    monkeypatch.setattr("mmssl.retries.WAIT_SECONDS", 0.0)
+    OPENED.clear()
+    config = DataConfig(streaming=True, documents=18)
+    found = documents("owner/set", config, tmp_path / "cache")
+    assert column(found, "text") == [f"text {row}" for row in range(18)]
+    assert len(OPENED) > 5
+    monkeypatch.setattr("mmssl.retries.TRIES", 1)
+    OPENED.clear()
+    with pytest.raises(DataError, match=r"owner/set cannot be read: the network is away"):
+        documents("owner/set", config, tmp_path / "again")
+
+
 def test_a_hub_source_out_of_reach_is_one_line(table, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", hub(table, []))
     with pytest.raises(DataError, match=r"owner/gone \(no such file or folder: taken as a hub id\)") as caught:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedIOBase, BytesIO
+from io import BufferedReader, BytesIO
 
 import numpy as np
 from einops import rearrange
@@ -16,11 +16,12 @@ from mmssl.sections import sides
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_BYTES = 2**28  # of a file
 MAX_PIXELS = 178_000_000  # of a file; Pillow itself refuses just above
-MAX_DECODED_PIXELS = 2**26  # in memory, 4 bytes each and turned upright twice: of a JPEG fewer than in its file
+MAX_DECODED_PIXELS = 40_000_000  # in memory, 4 bytes each in up to three copies: of a JPEG fewer than in its file
+ROWS_AT_ONCE = 256  # that are scaled to 8 bits
 
 
 @contextmanager
-def opened(picture: Media) -> Iterator[BufferedIOBase]:
+def opened(picture: Media) -> Iterator[BufferedReader | BytesIO]:
     """The bytes of a picture; BadSample where there are too many."""
     if size_of(picture) > MAX_BYTES:
         raise BadSample(f"more than {MAX_BYTES} bytes")
@@ -53,19 +54,24 @@ def decode_image(picture: Media, size: int | tuple[int, int]) -> UInt8[np.ndarra
 def eight_bits(image: Image.Image) -> Image.Image:
     """The picture in mode RGB, or RGBA where a part of it may be transparent."""
     if image.mode.startswith("I;16"):
-        return grey(np.asarray(image).astype(np.float32) / 65535)
+        return grey(image, 65535)
     if image.mode == "I":  # 16 bits where a file says 32
-        return grey(np.asarray(image).astype(np.float32) / 65535)
+        return grey(image, 65535)
     if image.mode == "F":
-        return grey(np.asarray(image))
+        return grey(image, 1)
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def grey(values: np.ndarray) -> Image.Image:
-    """Brightness from 0 to 1 as a picture; BadSample where it lies outside."""
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-        raise BadSample("brightness outside of the range of its kind")
-    return Image.fromarray((values * 255 + 0.5).astype(np.uint8)).convert("RGB")
+def grey(image: Image.Image, white: int) -> Image.Image:
+    """A picture of brightness from 0 to `white` in 8 bits; BadSample where it lies outside."""
+    values, found = np.asarray(image), np.empty((image.height, image.width), np.uint8)
+    for start in range(0, image.height, ROWS_AT_ONCE):
+        rows = values[start : start + ROWS_AT_ONCE].astype(np.float32) / white
+        if not (np.isfinite(rows).all() and rows.min() >= 0 and rows.max() <= 1):
+            raise BadSample("brightness outside of the range of its kind")
+        found[start : start + ROWS_AT_ONCE] = rows * 255 + 0.5
+    del values
+    return Image.fromarray(found).convert("RGB")
 
 
 def centre(image: Image.Image, size: int | tuple[int, int]) -> UInt8[np.ndarray, "3 H W"]:

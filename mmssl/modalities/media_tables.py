@@ -71,9 +71,10 @@ def all_files(source: str, modalities: tuple[str, ...], config: DataConfig, cach
     archives = [each for each in containers if each.path is not None and each.path.suffix.lower() == ".tar"]
     files = [file for each in archives for file in files_of_archive(each, seen, config.label_column)]
     if tables := [each for each in containers if each not in archives]:
-        if len(seen) > 1:
+        first, *others = seen
+        if others:
             raise DataError(f"{source} holds tables, read for one modality; expected {' and '.join(seen)} as files")
-        files += files_of_tables(source, tables, seen[0], config, cache)
+        files += files_of_tables(source, tables, first, config, cache)
     return files_or_none(source, files, seen, config)
 
 

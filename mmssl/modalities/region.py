@@ -22,7 +22,7 @@ Media = Path | Region
 class Slice(io.RawIOBase):
     """A region of an open file as a file of its own, of which nothing is read but what is asked for."""
 
-    def __init__(self, file: io.BufferedIOBase, offset: int, size: int) -> None:
+    def __init__(self, file: io.BufferedReader, offset: int, size: int) -> None:
         self.file, self.offset, self.size, self.position = file, offset, size, 0
 
     def readable(self) -> bool:
@@ -53,7 +53,7 @@ class Slice(io.RawIOBase):
 
 
 @contextmanager
-def bytes_of(media: Media) -> Iterator[io.BufferedIOBase | Slice]:
+def bytes_of(media: Media) -> Iterator[io.BufferedReader | Slice]:
     """A file that begins with the first byte of these media and ends with their last."""
     if isinstance(media, Path):
         with media.open("rb") as file:

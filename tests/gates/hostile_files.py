@@ -1,5 +1,6 @@
 """Files that attack whoever reads them: archives, tables, pictures, sounds and films that a few bytes make huge."""
 
+import base64
 import io
 import os
 import pickle
@@ -139,7 +140,7 @@ ARCHIVES: dict[str, Callable[[Path, str, bytes], Path]] = {  # kind -> (path, su
     "long names of long names": lambda path, suffix, content: archive(
         path, [header("x", 1, tarfile.GNUTYPE_LONGNAME) + padded(b"a")] * 5000
     ),
-    "20,000 members": lambda path, suffix, content: archive(path, (header(f"{i}{suffix}") for i in range(20_000))),
+    "5,000 members": lambda path, suffix, content: archive(path, (header(f"{i}{suffix}") for i in range(5_000))),
     "a member of 10 GB": lambda path, suffix, content: archive(path, [header(f"a{suffix}", 10**10), content]),
 }  # fmt: skip
 
@@ -151,7 +152,7 @@ def sparse_file(path: Path, size: int) -> Path:
     return path
 
 
-def zeros_in_parquet(path: Path, megabytes: int = 700) -> Path:
+def zeros_in_parquet(path: Path, megabytes: int = 200) -> Path:
     """A table of one text of so many megabytes, compressed."""
     table = pyarrow.table({"text": ["a" * megabytes * MIB], "image": [b""]})
     pyarrow.parquet.write_table(table, path, compression="zstd", use_dictionary=False)
@@ -160,7 +161,7 @@ def zeros_in_parquet(path: Path, megabytes: int = 700) -> Path:
 
 def repeated_in_parquet(path: Path, rows: int = 20_000, kind: str = "text") -> Path:
     """A table of a megabyte that is there once and stands for 20 GB."""
-    value = pyarrow.array(["a" * MIB if kind == "text" else b"a" * MIB])
+    value = pyarrow.array([b"a" * MIB if kind == "image" else "a" * MIB])
     cells = pyarrow.DictionaryArray.from_arrays(pyarrow.array(np.zeros(rows, np.int32)), value)
     pyarrow.parquet.write_table(pyarrow.table({kind: cells}), path, compression="zstd", store_schema=False)
     return path
@@ -198,6 +199,15 @@ def claiming(path: Path, offset: int, kind: str, *numbers: int) -> Path:
 def plain(path: Path, size: tuple[int, int], mode: str = "1", **options: Any) -> Path:
     """A valid picture of one colour, which any format writes small."""
     Image.new(mode, size).save(path, **options)
+    return path
+
+
+def huge_webp(path: Path) -> Path:
+    """A WebP of 178 million pixels in 68 bytes."""
+    code = "UklGRjwAAABXRUJQVlA4IDAAAADwAgCdASoYNi5NAAYQm02hJCQkBABMS0gAXoAHn9yvgAD+/lDZm3pHW+oX896UAAA="
+    data = bytearray(base64.b64decode(code))
+    struct.pack_into("<HH", data, 26, 16383, 10860)
+    path.write_bytes(data)
     return path
 
 
