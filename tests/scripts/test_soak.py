@@ -3,14 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import SCRIPTS
 from running import toy_run
 
 from mmssl.train import train
 
 USED = ("soak",)
+SCRIPT = Path(__file__).parents[2] / "scripts" / "soak.py"
 
 
 def test_a_ledger_forgets_a_cut_line_and_notices_samples_that_were_read_otherwise(scripts, tmp_path):
@@ -42,7 +43,7 @@ def test_another_seed_or_a_missing_sample_shows_in_the_comparison(scripts, tmp_p
 @pytest.mark.slow
 def test_a_soak_of_some_minutes_ends_with_the_weights_of_a_run_in_peace(tmp_path):
     arguments = ["--minutes", "4", "--every", "3", "6", "--folder", str(tmp_path), "--out", str(tmp_path / "soak.json")]
-    end = subprocess.run([sys.executable, str(SCRIPTS / "soak.py"), *arguments], check=False, capture_output=True)
+    end = subprocess.run([sys.executable, str(SCRIPT), *arguments], check=False, capture_output=True)
     result = json.loads((tmp_path / "soak.json").read_text())
     assert end.returncode == 0, result
     assert result["largest_difference"] == result["ledger_differs"] == 0
