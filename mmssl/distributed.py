@@ -41,7 +41,7 @@ def all_alive() -> Iterator[None]:
         raise
 
 
-def answer_within(seconds: float) -> None:
+def answer_within(seconds: int) -> None:
     """From here on no process may keep the others waiting for longer; before, one may prepare the data for all."""
     if processes() > 1:
         _set_pg_timeout(timedelta(seconds=seconds))

@@ -18,15 +18,25 @@ import random
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
+
+import torch
+
+import mmssl.cli
+import mmssl.pretraining
+import mmssl.train
+from mmssl.batch import Batch
+from mmssl.checkpoint import restore
+from mmssl.config import load_config
+from mmssl.runs import task_of
 
 CONFIG = """
 task: masked_language
@@ -65,11 +75,15 @@ def main() -> None:
     folder = asked.folder or Path(mkdtemp(prefix="soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soak.yaml").write_text(CONFIG)
+    torch.set_num_threads(1)
+    task_of(load_config(folder / "soak.yaml"))  # imports what the task needs
     began = time.monotonic()
     faults = disturbed(folder, random.Random(asked.seed), asked.minutes * 60, tuple(asked.every))
     until = newest_step(folder / "disturbed")
     peaceful = start(folder, "peace", until=until)
-    codes = [process.wait() for process in peaceful]
+    for process in peaceful:
+        process.join()
+    codes = [process.exitcode for process in peaceful]
     result = compared(folder) | {
         "faults": dict(Counter(fault["kind"] for fault in faults)),
         "unexpected": [fault for fault in faults if not fault["is_expected"]],
@@ -96,7 +110,8 @@ def disturbed(folder: Path, draw: random.Random, seconds: float, every: tuple[fl
         kinds = kinds or draw.sample(sorted(EXPECTED), len(EXPECTED))  # each kind comes before any comes again
         kind = "sigterm" if is_last else kinds.pop()
         began = time.monotonic()
-        inject(kind, folder / "disturbed", processes, draw)
+        with suppress(ProcessLookupError):  # who has ended already shows in the codes
+            inject(kind, folder / "disturbed", processes, draw)
         codes = ended(processes)
         taken = round(time.monotonic() - began, 2)
         is_expected = {*codes} <= EXPECTED[kind] and taken < END_SECONDS
@@ -106,16 +121,16 @@ def disturbed(folder: Path, draw: random.Random, seconds: float, every: tuple[fl
             return faults
 
 
-def inject(kind: str, run: Path, processes: list[subprocess.Popen], draw: random.Random) -> None:
+def inject(kind: str, run: Path, processes: list[Any], draw: random.Random) -> None:
     """Let a fault happen."""
     one = draw.choice(processes)
     if kind == "kill":
-        one.send_signal(signal.SIGKILL)
+        os.kill(one.pid, signal.SIGKILL)
     elif kind == "stop":
-        one.send_signal(signal.SIGSTOP)
+        os.kill(one.pid, signal.SIGSTOP)
     elif kind == "corrupt":
         for process in processes:
-            process.send_signal(signal.SIGKILL)
+            os.kill(process.pid, signal.SIGKILL)
         checkpoints = sorted((run / "checkpoints").glob("step-*"))
         file = draw.choice(sorted(checkpoints[-1].iterdir()))
         content = bytearray(file.read_bytes())
@@ -126,43 +141,39 @@ def inject(kind: str, run: Path, processes: list[subprocess.Popen], draw: random
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (FULL_BYTES, FULL_BYTES))
     else:
         for process in processes if kind == "sigterm to all" else [one]:
-            process.send_signal(signal.SIGTERM)
+            os.kill(process.pid, signal.SIGTERM)
 
 
-def ended(processes: list[subprocess.Popen], grace: float = 20.0) -> list[int]:
+def ended(processes: list[Any], grace: float = 20.0) -> list[int]:
     """The exit codes; as a launcher does, it kills who is left some time after one has ended."""
     deadline = time.monotonic() + END_SECONDS
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        if any(process.poll() is not None for process in processes):
+    while any(process.exitcode is None for process in processes) and time.monotonic() < deadline:
+        if any(process.exitcode is not None for process in processes):
             deadline = min(deadline, time.monotonic() + grace)
             grace = END_SECONDS
         time.sleep(0.05)
     for process in processes:
         process.kill()
-    return [process.wait() for process in processes]
+        process.join()
+    return [process.exitcode for process in processes]
 
 
-def start(folder: Path, name: str, *, pause: float = 0.0, until: int = 0) -> list[subprocess.Popen]:
-    """The two processes of a run, as a launcher starts them."""
+def start(folder: Path, name: str, *, pause: float = 0.0, until: int = 0) -> list[Any]:
+    """The two processes of a run, as a launcher starts them; forked, so that the package is imported once."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    command = [sys.executable, str(Path(__file__).resolve()), "pretrain", "soak.yaml", f"run={name}"]
-    processes = []
-    for rank in ("0", "1"):
-        here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        wanted = {"SOAK": json.dumps({"pause": pause, "until": until, "ledger": f"{name}.{rank}.ledger"})}
-        with (folder / f"{name}.{rank}.log").open("a") as log:
-            environment = {"OMP_NUM_THREADS": "1", **os.environ, **here, **wanted}
-            processes.append(
-                subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            )
+        port = found.getsockname()[1]
+    processes = [
+        get_context("fork").Process(target=trained, args=(folder, name, rank, port, pause, until)) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
     return processes
 
 
-def wait_for_progress(run: Path, step: int, processes: list[subprocess.Popen]) -> None:
+def wait_for_progress(run: Path, step: int, processes: list[Any]) -> None:
     """Until the run has saved two checkpoints more, so that each fault finds something to lose."""
-    while newest_step(run) < step + 100 and all(process.poll() is None for process in processes):
+    while newest_step(run) < step + 100 and all(process.exitcode is None for process in processes):
         time.sleep(0.2)
 
 
@@ -173,8 +184,6 @@ def newest_step(run: Path) -> int:
 
 def compared(folder: Path) -> dict[str, Any]:
     """What differs between the two runs."""
-    from mmssl.checkpoint import restore
-
     ends = [restore(folder / name) for name in ("disturbed", "peace")]
     mine, theirs = ends
     assert mine is not None
@@ -212,36 +221,37 @@ def lines_of(path: Path) -> Iterator[list[Any]]:
             yield json.loads(line)
 
 
-def child() -> None:
+def trained(folder: Path, name: str, rank: int, port: int, pause: float, until: int) -> None:
     """One process: the command line, with a ledger; `until` ends the training at that step."""
-    import mmssl.pretraining
-    import mmssl.train
-    from mmssl.batch import Batch
-    from mmssl.cli import main as mmssl_main
-
-    wanted = json.loads(os.environ["SOAK"])
-    one_step, train = mmssl.train.one_step, mmssl.train.train
+    os.chdir(folder)
+    log = os.open(f"{name}.{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {key: str(value) for key, value in here.items()}
+    one_step, train, last = mmssl.train.one_step, mmssl.train.train, until
 
     def noted(run: mmssl.train.Run, batches: Iterator[Batch], progress: float) -> Any:
         def each() -> Iterator[Batch]:
             for micro in range(run.config.train.accumulate):
                 batch = next(batches)
                 read = [batch.draw.epoch.tolist(), batch.draw.index.tolist()]
-                entry = [run.step + 1, run.accelerator.process_index, micro, read]
-                with open(wanted["ledger"], "a") as file, suppress(OSError):  # on a disk that is full it is not kept
-                    file.write(json.dumps(entry) + "\n")
-                time.sleep(wanted["pause"])
+                with open(f"{name}.{rank}.ledger", "a") as file, suppress(OSError):  # no save follows on a full disk
+                    file.write(json.dumps([run.step + 1, rank, micro, read]) + "\n")
+                    file.flush()
+                time.sleep(pause)
                 yield batch
 
         return one_step(run, each(), progress)
 
     def up_to(run: mmssl.train.Run, batches: Iterator[Batch], *, until: int, **options: Any) -> None:
-        train(run, batches, until=wanted["until"] or until, **options)
+        train(run, batches, until=last or until, **options)
         sys.exit()  # what follows training does not touch the weights
 
     mmssl.train.one_step, mmssl.pretraining.train = noted, up_to
-    mmssl_main()
+    sys.argv = ["mmssl", "pretrain", "soak.yaml", f"run={name}"]
+    mmssl.cli.main()
 
 
 if __name__ == "__main__":
-    child() if "SOAK" in os.environ else main()
+    main()

@@ -1,11 +1,12 @@
 """Starts `forks.py` on the cases of a gate, in a folder with the toy task and its config."""
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,13 +44,36 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def ends(folder: Path, cases: dict[str, dict[str, Any]], *, launcher: Sequence[str] = ()) -> dict[str, End]:
+@cache
+def mounting() -> tuple[str, ...]:
+    """The command under which file systems can be mounted here; nothing where none can."""
+    for launcher in (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount")):
+        if subprocess.run([*launcher, "true"], capture_output=True, check=False).returncode == 0:
+            return launcher
+    return ()
+
+
+@cache
+def forks() -> subprocess.Popen[str]:
+    """The process that forks those of all cases: it imports the package once."""
+    command = [*mounting(), sys.executable, str(HERE / "forks.py")]
+    started = subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    atexit.register(started.communicate)
+    return started
+
+
+def ends(folder: Path, cases: dict[str, dict[str, Any]]) -> dict[str, End]:
     """How each case ended; the runs lie below the folder under the names of the cases."""
     prepared(folder)
     (folder / "cases.json").write_text(json.dumps(cases))
-    command = [*launcher, sys.executable, str(HERE / "forks.py"), "cases.json"]
-    said = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
+    server = forks()
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(f"{folder}\n")
+    server.stdin.flush()
+    assert server.stdout.readline() == "done\n", server.communicate()[1]
     found = json.loads((folder / "ends.json").read_text())
     logs = {name: "".join(each.read_text() for each in sorted(folder.glob(f"{name}.?.log"))) for name in cases}
     return {name: End(**found[name], folder=folder / name, log=logs[name]) for name in cases}

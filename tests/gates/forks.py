@@ -1,7 +1,7 @@
 """Runs cases of a gate: imports the package once, forks the processes of each case, lets something happen to them, and
 writes how they ended.
 
-usage: python forks.py cases.json        in a folder with tasks/toy.py; writes ends.json
+usage: python forks.py        reads folders, a line each; in each are tasks/toy.py and cases.json, it writes ends.json
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import ctypes
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -166,7 +165,14 @@ def targets(names: list[str], ranks: list[int]) -> Iterator[int]:
     """The process ids that are meant."""
     for name in names:
         rank = ranks[int(name.removeprefix("worker "))]
-        yield from children(rank) if name.startswith("worker") else [rank]
+        yield from workers_of(rank) if name.startswith("worker") else [rank]
+
+
+def workers_of(rank: int) -> Iterator[int]:
+    """Its children that read samples."""
+    for child in children(rank):
+        if Path(f"/proc/{child}/comm").read_text().startswith("pt_data_worker"):
+            yield child
 
 
 def children(parent: int) -> Iterator[int]:
@@ -240,16 +246,9 @@ def is_not_asked_for_room() -> None:
     mmssl.checkpoint.require_free = lambda final, needed: None
 
 
-def removes_first() -> None:
-    """That old checkpoints stay until the new one is there."""
-    write = mmssl.checkpoint.write_and_rename
-
-    def written(final: Path, *content: Any) -> None:
-        for path in mmssl.checkpoint.newest_first(final.parent):
-            shutil.rmtree(path)
-        write(final, *content)
-
-    mmssl.checkpoint.write_and_rename = written
+def is_not_removed() -> None:
+    """The removal of what is half written, and the look at the free space."""
+    mmssl.checkpoint.shutil.rmtree = lambda *arguments, **options: None
     is_not_asked_for_room()
 
 
@@ -262,12 +261,15 @@ class Forked(DataLoader):
 
 
 def main() -> None:
-    """All cases, one after the other."""
+    """The cases of each folder, one after the other; "done" after each folder."""
     torch.set_num_threads(1)
     mmssl.order.DataLoader = Forked
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: who loses its parent becomes a child of this process
-    cases = json.loads(Path(sys.argv[1]).read_text())
-    Path("ends.json").write_text(json.dumps({name: run(name, case) for name, case in cases.items()}))
+    for folder in sys.stdin:
+        os.chdir(folder.strip())
+        cases = json.loads(Path("cases.json").read_text())
+        Path("ends.json").write_text(json.dumps({name: run(name, case) for name, case in cases.items()}))
+        print("done", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ volume that is gone: exit code 4 in time, the checkpoint before is valid, and th
 The disks are real: file systems in memory, mounted in a name space of their own.
 """
 
-import subprocess
-
 import pytest
-from cases import ends
+from cases import ends, mounting
 from record import record
 
 STEPS = 12
@@ -17,7 +15,8 @@ EACH = {
 }  # fmt: skip
 MOUNT = "mkdir {0}; mount -t tmpfs -o size=8m none {0}"
 FILL = "dd if=/dev/zero of={0}/ballast bs=4k 2> /dev/null; true"
-BOUND_SECONDS = 5.0
+TWICE = {**EACH, "gate": {"pause": 0.3}, "twice": True}  # the first lasts until the second has begun
+BOUND_SECONDS = 5.0  # and as much room as a loaded machine needs
 NO_SPACE = {"before": MOUNT.format("full"), "during": FILL.format("full"), "after_steps": 4, "run": "full/run"}
 CASES = {  # name -> what happens, the exit codes, and the step that is saved then (None: some, but not the last)
     "full": ({**EACH, **NO_SPACE}, [4], None),
@@ -34,28 +33,17 @@ CASES = {  # name -> what happens, the exit codes, and the step that is saved th
         [4], 0,
     ),
     "volume missing": ({**EACH, "before": "ln -s nowhere/run missing", "run": "missing"}, [4], 0),
-    "two runs": ({**EACH, "twice": True, "run": "shared"}, [0, 4], STEPS),
+    "two runs": ({**TWICE, "run": "shared"}, [0, 4], STEPS),
     "killed": ({**EACH, "signal": "SIGKILL", "to": ["0"], "after_steps": 4, "run": "killed"}, [-9], None),
     "killed, then again": ({**EACH, "run": "killed"}, [0], STEPS),
 }  # fmt: skip
 CONTROLS = {
-    "two runs without a lock": {**EACH, "twice": True, "off": "is_not_locked"},
-    "old checkpoints are removed first": {
-        **EACH, **NO_SPACE, "before": MOUNT.format("first"), "during": FILL.format("first"), "run": "first/run",
-        "off": "removes_first",
+    "two runs without a lock": {**TWICE, "off": "is_not_locked"},
+    "half written is left": {
+        **EACH, "before": MOUNT.format("left"), "during": FILL.format("left"), "after_steps": 4, "run": "left/run",
+        "off": "is_not_removed",
     },
 }  # fmt: skip
-
-
-def mounting() -> tuple[str, ...]:
-    """The command under which file systems can be mounted here; nothing where none can."""
-    for launcher in (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount")):
-        if subprocess.run([*launcher, "true"], capture_output=True, check=False).returncode == 0:
-            return launcher
-    return ()
-
-
-LAUNCHER = mounting()
 
 
 def all_cases() -> dict[str, dict]:
@@ -66,9 +54,9 @@ def all_cases() -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """How all cases ended."""
-    if not LAUNCHER:
+    if not mounting():
         pytest.skip("file systems cannot be mounted here")
-    return ends(tmp_path_factory.mktemp("disk_and_lock"), all_cases(), launcher=LAUNCHER)
+    return ends(tmp_path_factory.mktemp("disk_and_lock"), all_cases())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,8 +66,8 @@ def test_what_the_disk_refuses_costs_no_checkpoint_and_is_said_in_one_line(found
     assert end.log.count("mmssl: ") == codes.count(4)
     assert "Traceback" not in end.log
     assert end.saved == step if step is not None else 0 < end.saved < STEPS
-    assert end.seconds < BOUND_SECONDS or codes[0] != 4
-    assert end.half_written == []
+    assert end.seconds < 4 * BOUND_SECONDS or codes != [4]
+    assert end.half_written == [] or codes == [-9]  # the next save sweeps it
     refused = [found[one].seconds for one, (_, codes, _) in CASES.items() if codes == [4]]
     record("disk_and_lock", cases=len(CASES), longest_seconds=max(refused))
 
@@ -88,6 +76,5 @@ def test_without_the_lock_both_runs_write(found):
     assert found["two runs without a lock"].codes != [0, 4]
 
 
-def test_removing_old_checkpoints_first_leaves_none(found):
-    end = found["old checkpoints are removed first"]
-    assert (end.codes, end.saved) == ([4], 0)
+def test_without_its_removal_what_is_half_written_stays(found):
+    assert found["half written is left"].half_written != []

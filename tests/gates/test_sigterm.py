@@ -30,6 +30,7 @@ def case_of(kind: str, after_seconds: float) -> dict:
     processes, to = TO[kind]
     workers = ["data.workers=1"] if kind == "all" else []
     return {
+        "gate": {"pause": 0.1 if workers else 0.0},  # so that a worker that obeys has gone before the step is done
         "processes": processes, "overrides": [*TWO["overrides"], *workers], "signal": "SIGTERM", "to": to,
         "after_steps": 3, "after_seconds": after_seconds,
     }  # fmt: skip
