@@ -78,7 +78,9 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: 
     text = json.dumps(state, indent=1).encode()
     needed = sum(tensor.nbytes for group in tensors.values() for tensor in group.values()) + len(text) + MARGIN_BYTES
     try:
-        final.parent.mkdir(exist_ok=True)  # the run folder is there, or its volume is gone
+        if not final.parent.exists():
+            final.parent.mkdir()  # the run folder is there, or its volume is gone
+            sync_directory(folder)  # else `latest` might outlive what it names
         sweep(final.parent)
         if damage(final):
             require_free(final, needed)
@@ -95,15 +97,24 @@ def save(folder: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: 
 
 
 def restore(folder: Path, device: torch.device | str = "cpu") -> Restored | None:
-    """The newest checkpoint of the run folder that is intact, or None if it has none at all.
+    """The newest checkpoint of the run folder that is intact, or None if it never had one.
 
-    Past a damaged one it falls back to the one before, with a line on stderr. Raises CheckpointError if none is intact.
+    Past a damaged or missing one it falls back to the one before, with a line on stderr. Raises CheckpointError if none
+    is intact, or none is left.
     """
     try:
         paths = newest_first(folder / "checkpoints")
     except OSError as error:
         raise CheckpointError(f"checkpoints in {folder}: {error.strerror}; expected a readable folder") from error
     warnings = []
+    if (name := named_latest(folder)) and name not in [path.name for path in paths]:
+        if not paths:
+            raise CheckpointError(
+                f"checkpoints in {folder}: latest names {name}, and there is no checkpoint; expected one: "
+                "bring back a copy, delete latest to begin anew, or start in another run folder"
+            )
+        warnings.append(f"checkpoints in {folder}: latest names {name}, which is gone")
+        print(f"warning: {warnings[-1]}", file=sys.stderr, flush=True)
     for path in paths:
         try:
             return read(path, device)._replace(warnings=warnings)
@@ -116,6 +127,15 @@ def restore(folder: Path, device: torch.device | str = "cpu") -> Restored | None
             "bring back a copy, or start in another run folder"
         )
     return None
+
+
+def named_latest(folder: Path) -> str:
+    """The checkpoint that `latest` names; "" where it names none."""
+    try:
+        name = (folder / "latest").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+    return name if name.startswith("step-") else ""
 
 
 def write_and_rename(final: Path, step: int, tensors: dict[str, dict[str, Tensor]], text: bytes) -> None:
@@ -268,21 +288,3 @@ def read(path: Path, device: torch.device | str) -> Restored:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path / 'state.json'}: holds a {type(state).__name__}, expected a mapping")
     return Restored(manifest.step, tensors, state, path, [])
-
-
-def check_compatible(expected: dict[str, Tensor], found: dict[str, Tensor], name: str) -> None:
-    """Raises CheckpointError with the keys, shapes and dtypes in which `found` differs from `expected` (at most 5)."""
-    wanted, given = ({key: describe(tensor) for key, tensor in group.items()} for group in (expected, found))
-    differences = [f"{key} {wanted[key]} is missing" for key in wanted if key not in given]
-    differences += [f"{key} {given[key]} is unexpected" for key in given if key not in wanted]
-    differences += [
-        f"{key} is {given[key]}, expected {wanted[key]}" for key in wanted if key in given and given[key] != wanted[key]
-    ]
-    if differences:
-        more = f"; +{len(differences) - 5} more" if len(differences) > 5 else ""
-        raise CheckpointError(f"{name} of the checkpoint does not fit: {'; '.join(differences[:5])}{more}")
-
-
-def describe(tensor: Tensor) -> str:
-    """The dtype and shape of a tensor, as in `float32(3, 4)`."""
-    return f"{str(tensor.dtype).removeprefix('torch.')}{tuple(tensor.shape)}"

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mmssl import checkpoint
-from mmssl.checkpoint import check_compatible, restore, save
+from mmssl.checkpoint import restore, save
 from mmssl.errors import CheckpointError
+from mmssl.weights import check_compatible
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,27 @@ def test_latest_is_only_a_hint(tmp_path):
     assert_holds(tmp_path, 2)
 
 
+def test_a_checkpoint_that_latest_names_and_that_is_gone_is_told(tmp_path, capsys):
+    put(tmp_path, 1)
+    shutil.rmtree(put(tmp_path, 2))
+    restored = restore(tmp_path)
+    assert restored is not None
+    assert (restored.step, restored.warnings) == (
+        1, [f"checkpoints in {tmp_path}: latest names step-000000002, which is gone"],
+    )  # fmt: skip
+    assert "warning: checkpoints in" in capsys.readouterr().err
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path):
+    put(tmp_path, 1)
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(CheckpointError, match="latest names step-000000001, and there is no checkpoint") as caught:
+        restore(tmp_path)
+    assert caught.value.exit_code == 4
+    (tmp_path / "latest").unlink()  # as the error says
+    assert restore(tmp_path) is None
+
+
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is synced (with its size in bytes, if a file), renamed and replaced, in order."""
@@ -132,7 +154,7 @@ def safe_order(path: Path) -> list[str]:
     files = [f"sync {name} {(path / name).stat().st_size}" for name in names]
     folder = path.parent.parent.name
     named = ["sync .tmp", f"rename {path.name}", "sync checkpoints"]
-    return [*files, *named, "sync .latest.tmp 15", "replace latest", f"sync {folder}"]
+    return [f"sync {folder}", *files, *named, "sync .latest.tmp 15", "replace latest", f"sync {folder}"]
 
 
 def test_every_file_is_synced_before_the_manifest_and_the_manifest_before_the_rename(tmp_path, order):

@@ -35,9 +35,9 @@ LARS = ("train.optimizer=lars", "train.learning_rate=3")
 METHODS = {
     "simclr": (*ADAMW, "train.accumulate=2"),
     "byol": (*LARS, "train.activation_checkpointing=true"),  # has a teacher
-    "swav": ADAMW,  # has prototypes of unit length
+    "swav": ADAMW,  # has prototypes of unit length and a queue
 }
-RESUMED = ("simclr", "byol")
+RESUMED = ("swav", "byol")
 FULL = "train.sharding=full"
 SAID = ("heldout", "collapse", "energy", "loss", "gradient")
 HALF_BATCH = "train.batch_size=4"
