@@ -38,8 +38,10 @@ def kept(path: Path, data: bytes) -> Path:
 
 def config() -> Read:
     from mmssl.config import load_config
+    from mmssl.methods import METHODS  # now, and not with the first input
+    from mmssl.models import ENCODERS
 
-    return lambda folder, data: load_config(kept(folder / "config.yaml", data))
+    return lambda folder, data: load_config(kept(folder / "config.yaml", data), methods=METHODS, encoders=ENCODERS)
 
 
 def manifest() -> Read:
