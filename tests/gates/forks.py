@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.util import _exit_function as exit_of_interpreter
+from multiprocessing.util import _exit_function as exit_of_interpreter  # pyright: ignore[reportAttributeAccessIssue]
 from pathlib import Path
 from typing import Any
 
