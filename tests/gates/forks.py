@@ -225,11 +225,6 @@ def leaves_shared_memory() -> None:
     Path(f"/dev/shm/torch_{os.getpid()}_left_1").touch()
 
 
-def workers_obey() -> None:
-    """That workers are deaf to signals."""
-    signal.pthread_sigmask = lambda how, mask: set()
-
-
 def is_not_saved() -> None:
     """The answer of the loop; only what answers outside of it is left."""
     mmssl.train.asked_to_stop.__enter__ = lambda self: self
