@@ -8,6 +8,7 @@ WINDOW = 64  # steps that the loss is compared with
 LEAST_STEPS = 16  # before anything is said
 DEVIATIONS = 10.0  # of the losses in the window, robustly, that a spike lies above their median
 LEAST_RATIO = 0.25  # of the median, that it lies above it, too
+TIMES_HIGHEST = 2.0  # as far above the median as the highest loss of the window: small batches have long tails
 REMEDY = "try a lower train.learning_rate, a longer train.warmup_ratio or a lower train.gradient_clip"
 
 
@@ -25,10 +26,13 @@ class Spikes:
         return is_spike
 
     def limit(self) -> float:
-        """The highest loss that is none: the median plus ten standard deviations, these by the median absolute one."""
+        """The highest loss that is none: the median, and above it ten standard deviations (by the median absolute one),
+        a quarter of it, or twice what any of the window lies above it, whichever is most.
+        """
         middle = median(self.recent)
         deviation = 1.4826 * median(abs(loss - middle) for loss in self.recent)
-        return middle + max(DEVIATIONS * deviation, LEAST_RATIO * abs(middle))
+        highest = TIMES_HIGHEST * (max(self.recent) - middle)
+        return middle + max(DEVIATIONS * deviation, LEAST_RATIO * abs(middle), highest)
 
     def sentence(self, step: int, leap: float) -> str:
         """What is to be said of the highest leap over all processes (-inf: none); nothing more while it lasts."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.util import _exit_function as exit_of_interpreter
+from multiprocessing.util import _exit_function as exit_of_interpreter  # pyright: ignore[reportAttributeAccessIssue]
 from pathlib import Path
 from typing import Any
 
@@ -223,11 +223,6 @@ def workers_are_left() -> None:
 def leaves_shared_memory() -> None:
     """That shared memory has no name."""
     Path(f"/dev/shm/torch_{os.getpid()}_left_1").touch()
-
-
-def workers_obey() -> None:
-    """That workers are deaf to signals."""
-    signal.pthread_sigmask = lambda how, mask: set()
 
 
 def is_not_saved() -> None:

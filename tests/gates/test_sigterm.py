@@ -51,7 +51,6 @@ OUTSIDE = {  # of the loop: before the first step, and after the last
 }  # fmt: skip
 CONTROLS = {
     "decides alone": {**case_of("second of two", 0.1), "off": "decides_alone", "bound": 8.0},
-    "workers obey": {**case_of("all", 0.1), "off": "workers_obey", "bound": 8.0},
     "is not saved": {**case_of("alone", 0.1), "off": "is_not_saved"},
 }
 
