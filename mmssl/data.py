@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value, Video
 from datasets.exceptions import DatasetGenerationError, DatasetsError
+from datasets.io.generator import GeneratorDatasetInputStream
 
 from mmssl.errors import CheckpointError, DataError, MmsslError
 from mmssl.modalities.bad_sample import unreported
@@ -206,11 +207,12 @@ def arrow_rows(request: Request, path: Path, group: str) -> Iterator[Row]:
 
 def parquet_examples(request: Request, path: Path, key: str) -> IterableDataset:
     """The columns of content and label of a .parquet file, row by row."""
-    schema = parquet_schema(path)
+    schema, wanted = parquet_schema(path), (getattr(request.config, key), request.config.label_column)
     check_columns(request, schema.names, str(path), key)
-    wanted = [name for name in schema.names if name in (getattr(request.config, key), request.config.label_column)]
     features = Features({name: kind for name, kind in Features.from_arrow_schema(schema).items() if name in wanted})
-    return IterableDataset.from_generator(parquet_rows, features, {"path": path, "columns": tuple(wanted)})
+    given, cache = {"path": path, "columns": tuple(features)}, str(request.cache)  # `from_generator` takes no cache
+    made = GeneratorDatasetInputStream(parquet_rows, features, cache, streaming=True, gen_kwargs=given)
+    return cast(IterableDataset, made.read())
 
 
 def saved_rows(request: Request, path: Path) -> Iterator[Row]:

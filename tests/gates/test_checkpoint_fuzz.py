@@ -30,9 +30,11 @@ def tensors(step: int) -> dict[str, dict[str, torch.Tensor]]:
 @pytest.fixture
 def original(tmp_path) -> Path:
     """A run folder with three checkpoints."""
+    folder = tmp_path / "original"
+    folder.mkdir()
     for step in STEPS:
-        save(tmp_path / "original", step, tensors(step), {"samples_seen": 8 * step, "data": "savanna"}, keep=3)
-    return tmp_path / "original"
+        save(folder, step, tensors(step), {"samples_seen": 8 * step, "data": "savanna"}, keep=3)
+    return folder
 
 
 def one_of(path: Path, random: Random) -> Path:
