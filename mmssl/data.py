@@ -257,10 +257,10 @@ def media_rows(request: Request, path: Path | None, key: str) -> Iterator[tuple[
     column, label_column = getattr(request.config, key), request.config.label_column
     name = TAKEN_AS_HUB_ID.format(request.source) if path is None else str(path)
     with readable(name, "table of pictures or videos", DatasetsError):
-        if path is None or path.is_dir():
-            examples = hub_examples(request) if path is None else saved_examples(request, path)
+        if path is None:
+            examples = hub_examples(request)
         else:
-            examples = parquet_examples(request, path, key)
+            examples = saved_examples(request, path) if path.is_dir() else parquet_examples(request, path, key)
         found = column_names(examples)
         check_columns(request, found, name, key)
         if isinstance(feature := (examples.features or {}).get(column), Image | Video):

@@ -11,9 +11,8 @@ from mmssl.modalities.text_files import Binary
 MAX_HEADER_BYTES = 2**16  # of a long name or of extended attributes: 4 kB are the longest path
 EMPTY_BLOCK = bytes(tarfile.BLOCKSIZE)  # ends a whole archive
 MAX_EMPTY_READS = 2  # at the end of an archive without its mark
-LONG_NUMBER = re.compile(
-    rb"[0-9]{64}"
-)  # tarfile looks for numbers in a time that grows with the square of their length
+# tarfile looks for numbers in a time that grows with the square of their length
+LONG_NUMBER = re.compile(rb"[0-9]{64}")
 SPARSE = re.compile(rb"[0-9] GNU\.sparse\.")  # a map of holes, which tarfile reads without a limit
 
 

@@ -19,11 +19,11 @@ class Region(NamedTuple):
 Media = Path | Region
 
 
-class Slice(io.RawIOBase):
-    """A region of an open file as a file of its own, of which nothing is read but what is asked for."""
+class Parts(io.RawIOBase):
+    """A file of a known size of which nothing is read but what is asked for; `part` gives its bytes."""
 
-    def __init__(self, file: io.BufferedReader, offset: int, size: int) -> None:
-        self.file, self.offset, self.size, self.position = file, offset, size, 0
+    def __init__(self, size: int) -> None:
+        self.size, self.position = size, 0
 
     def readable(self) -> bool:
         return True
@@ -45,11 +45,26 @@ class Slice(io.RawIOBase):
         count = min(len(buffer), self.size - self.position)
         if count <= 0:
             return 0
-        self.file.seek(self.offset + self.position)
-        found = self.file.read(count)
+        found = self.part(self.position, count)
         buffer[: len(found)] = found
         self.position += len(found)
         return len(found)
+
+    def part(self, start: int, count: int) -> bytes:
+        """So many bytes from `start` on, fewer where there are no more."""
+        raise TypeError(f"{type(self).__name__} defines no part")
+
+
+class Slice(Parts):
+    """A region of an open file as a file of its own."""
+
+    def __init__(self, file: io.BufferedReader, offset: int, size: int) -> None:
+        super().__init__(size)
+        self.file, self.offset = file, offset
+
+    def part(self, start: int, count: int) -> bytes:
+        self.file.seek(self.offset + start)
+        return self.file.read(count)
 
 
 @contextmanager

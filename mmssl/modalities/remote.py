@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from mmssl.errors import DataError
+from mmssl.modalities.region import Parts
 from mmssl.retries import tried
 
 SCHEMES = ("https", "hf", "s3", "gs")  # no file, no pipe, nothing chained
@@ -88,36 +89,15 @@ def version_of(url: str) -> tuple[int, str]:
     return about["size"], next((str(about[tag]) for tag in TAGS if about.get(tag)), "")
 
 
-class Remote(io.RawIOBase):
+class Remote(Parts):
     """A shard as a file, each reading of which is a request."""
 
     def __init__(self, url: str, size: int) -> None:
-        self.url, self.size, self.position = url, size, 0
+        super().__init__(size)
+        self.url = url
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        if position < 0:
-            raise ValueError(f"seek to byte {position}; expected 0 or more")
-        self.position = position
-        return position
-
-    def readinto(self, buffer: Any) -> int:
-        end = min(self.position + len(buffer), self.size)
-        if end <= self.position:
-            return 0
-        found = part(self.url, self.position, end)
-        buffer[: len(found)] = found
-        self.position = end
-        return len(found)
+    def part(self, start: int, count: int) -> bytes:
+        return part(self.url, start, start + count)
 
 
 def part(url: str, start: int, end: int) -> bytes:
