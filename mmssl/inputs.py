@@ -48,6 +48,8 @@ class Inputs:
         views = dict(batch.views)
         for name in self.modalities:
             views[name] = getattr(self, f"of_{name}")(batch, wanted, augmented)
+        if "audio.around" in views:
+            views["audio.around"] = list(map(self.form_of_sound, views["audio.around"]))
         return batch._replace(views=views)
 
     def only(self, *names: str) -> "Inputs":
@@ -85,10 +87,14 @@ class Inputs:
         sound, sounds = batch.views["audio"][0], self.config.sounds
         is_single = len(wanted) == 1
         if is_single and not (augmented and sounds.single_view == "augmented"):
-            return [sound if self.is_waveform else self.log_mel(sound)]
+            return [self.form_of_sound(sound)]
         share = sounds.smallest_length if sounds.crop == "cut" and not is_single else 1.0
         of_form = self.waveform_of_sound if self.is_waveform else self.view_of_sound
         return [of_form(sound, batch.draw, number, view, share) for number, view in enumerate(wanted)]
+
+    def form_of_sound(self, sound: Tensor) -> Tensor:
+        """The samples or the spectrogram of a sound, plain."""
+        return sound if self.is_waveform else self.log_mel(sound)
 
     def waveform_of_sound(self, sound: Tensor, draw: Draw, number: int, wanted: View, share: float) -> Tensor:
         """One view of samples: a window of a share of them all, at its own pace."""

@@ -31,7 +31,7 @@ from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
 from mmssl.models.export_autoencoder import export_objective
-from mmssl.objectives import Objective
+from mmssl.objectives import Objective, heard_around
 from mmssl.pretraining import pretrain, trained
 from mmssl.random import Draw
 from mmssl.recording import check_inside, ranges_of, recording
@@ -93,11 +93,12 @@ class MediaTask:
                 data = self.read(config)
             inputs = Inputs(config, self.modalities, data.vocabulary)
             objective = self.build(config, inputs, data.train.size)
+            heard = data.hearing(heard_around(objective))
             run = pretrain(
-                objective, config, accelerator, data, tokens_per_sample=tokens_of(objective),
+                objective, config, accelerator, heard, tokens_per_sample=tokens_of(objective),
                 evaluation=partial(
                     heldout_metrics, batches=lambda device: prepared(
-                        data.heldout, inputs, config, HELDOUT, device, objective.views)),
+                        heard.heldout, inputs, config, HELDOUT, device, objective.views)),
                 prepare=partial(inputs.stream, wanted=objective.views), plain=inputs,
             )  # fmt: skip
             if accelerator.is_main_process:

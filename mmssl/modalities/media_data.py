@@ -18,6 +18,7 @@ from mmssl.modalities.media_reader import Reader
 from mmssl.modalities.media_samples import FileSamples, samples_at, table_of, world_table
 from mmssl.modalities.media_tables import all_files
 from mmssl.modalities.media_windows import Cutting
+from mmssl.modalities.sounds_around import hearing
 from mmssl.modalities.text import Vocabulary
 from mmssl.modalities.world_samples import WORLDS, vocabulary_at
 from mmssl.random import hashed
@@ -43,6 +44,10 @@ class MediaData(NamedTuple):
         """
         is_file = [isinstance(samples_at(part.table), FileSamples) for part in self.heldout.parts]
         return self._replace(heldout=replace(self.heldout, is_mixed=all(is_file)))
+
+    def hearing(self, share: float) -> "MediaData":
+        """The same, read with what is heard around each sample, a share of its window before it and behind it."""
+        return self._replace(train=hearing(self.train, share), heldout=hearing(self.heldout, share))
 
     def summary(self) -> str:
         """One line on what was read."""

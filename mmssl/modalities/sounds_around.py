@@ -1,7 +1,8 @@
 """What is heard before and behind the windows of samples, where that is known."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +16,49 @@ from mmssl.modalities.media_samples import FileSamples, samples_at
 STEPS = 1000  # of a window: windows that follow each other do so to one of these
 
 
-def sounds_around(
-    reader: Reader, indices: Int[np.ndarray, " B"]
-) -> tuple[Float[Tensor, "B *T"], Bool[Tensor, " B"], Bool[Tensor, " B"]]:
-    """The sounds of the windows before, of and behind these samples as one of three times their length; whether that
-    before is known, and that behind: of files where the reader has the next window, of worlds that are drawn always.
-    What is not known is silence.
+@dataclass(frozen=True)
+class AroundReader(Reader):
+    """Reads what is heard around samples, too: "audio.around" begins a `share` of the window before it and ends as much
+    behind it; "audio.before.present" and "audio.after.present" say where that is known.
     """
-    sounds = replace(reader, decoding=reader.decoding._replace(modalities=("audio",)))
-    before, after = followed(reader)
+
+    share: float = 0.0
+
+    def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
+        around, *known = sounds_around(self, np.asarray(indices), self.share)
+        views = {f"audio.{side}.present": [there] for side, there in zip(("before", "after"), known, strict=True)}
+        return {**super().__call__(indices), "audio.around": [around], **views}
+
+
+def hearing(reader: Reader, share: float) -> Reader:
+    """The reader, with what is heard around samples where a share is asked for."""
+    return AroundReader(*reader_fields(reader), share=share) if share else reader
+
+
+def reader_fields(reader: Reader) -> tuple[Any, ...]:
+    """What a plain reader is made of."""
+    return tuple(getattr(reader, field.name) for field in fields(Reader))
+
+
+def sounds_around(
+    reader: Reader, indices: Int[np.ndarray, " B"], share: float = 1.0
+) -> tuple[Float[Tensor, "B *T"], Bool[Tensor, " B"], Bool[Tensor, " B"]]:
+    """The sounds of these samples with a share of the window before and of that behind each; whether that before is
+    known, and that behind: of files where the reader has the next window, of worlds that are drawn always. What is not
+    known is silence.
+    """
+    whole = Reader(*reader_fields(reader))
+    sounds = replace(whole, decoding=reader.decoding._replace(modalities=("audio",)))
+    before, after = followed(whole)
     parts, known = [], []
     for which in (before[indices], indices, after[indices]):
         found = sounds(np.where(which >= 0, which, indices))
         known.append(found["audio.present"][0] & torch.from_numpy(which >= 0))
         parts.append(torch.where(widened(known[-1], found["audio"][0]), found["audio"][0], 0.0))
-    around = torch.cat(parts, -1)
-    drawn, is_drawn = drawn_around(sounds, indices)
+    length = parts[1].shape[-1]
+    lead = round(share * length)
+    around = torch.cat([parts[0][..., length - lead :], parts[1], parts[2][..., :lead]], -1)
+    drawn, is_drawn = drawn_around(sounds, indices, share)
     if is_drawn.any():
         around[is_drawn] = drawn
     return around, known[0] | is_drawn, known[2] | is_drawn
@@ -41,7 +69,9 @@ def widened(mask: Bool[Tensor, " B"], sound: Float[Tensor, "B *T"]) -> Bool[Tens
     return mask.reshape(-1, *[1] * (sound.ndim - 1))
 
 
-def drawn_around(sounds: Reader, indices: Int[np.ndarray, " B"]) -> tuple[Float[Tensor, "M *T"], Bool[Tensor, " B"]]:
+def drawn_around(
+    sounds: Reader, indices: Int[np.ndarray, " B"], share: float
+) -> tuple[Float[Tensor, "M *T"], Bool[Tensor, " B"]]:
     """(the sounds of a world that draws what is around them, of which samples)."""
     starts = np.cumsum([0, *(part.count for part in sounds.parts)])
     places = sounds.order[indices]
@@ -50,7 +80,7 @@ def drawn_around(sounds: Reader, indices: Int[np.ndarray, " B"]) -> tuple[Float[
     for which, part in enumerate(sounds.parts):
         samples, mine = samples_at(part.table), owner == which
         if mine.any() and not isinstance(samples, FileSamples) and samples.world.around is not None:
-            drawn = samples.world.around(samples.seed, places[mine] - starts[which], sounds.decoding)
+            drawn = samples.world.around(samples.seed, places[mine] - starts[which], sounds.decoding, share)
             found |= dict(zip(np.flatnonzero(mine).tolist(), drawn, strict=True))
             is_drawn |= mine
     values = np.array([found[row] for row in sorted(found)])

@@ -25,7 +25,7 @@ class World(NamedTuple):
     modalities: tuple[str, ...]
     draw: Callable[[int, Indices, Decoding], Values]
     labels: Callable[[int, Indices], list[str]]  # for probes only
-    around: Callable[[int, Indices, Decoding], np.ndarray] | None = None  # sounds from a window before to one behind
+    around: Callable[[int, Indices, Decoding, float], np.ndarray] | None = None  # sounds, with what is heard around
 
 
 def events_of_savanna(seed: int, indices: Indices, decoding: Decoding) -> Values:
@@ -47,12 +47,12 @@ def events_of_savanna(seed: int, indices: Indices, decoding: Decoding) -> Values
     return values
 
 
-def heard_around(seed: int, indices: Indices, decoding: Decoding) -> np.ndarray:
-    """The sound of a chase as it is stored, from a window before the clip to a window behind it."""
+def heard_around(seed: int, indices: Indices, decoding: Decoding, share: float) -> np.ndarray:
+    """The sound of a chase as it is stored, from a share of the clip before it to as much behind it."""
     from mmssl import savanna
 
     scenes = savanna.scenes(seed, indices)
-    found = savanna.sounds(scenes, decoding.rate_hz, decoding.seconds, around_seconds=decoding.seconds)
+    found = savanna.sounds(scenes, decoding.rate_hz, decoding.seconds, around_seconds=share * decoding.seconds)
     return sixteen_bits(found if len(decoding.shapes()["audio"][1]) == 2 else found.mean(axis=1))
 
 

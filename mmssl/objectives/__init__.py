@@ -6,7 +6,14 @@ from mmssl.objectives.clustering import Clustering, EncoderFeatures, PretrainedF
 from mmssl.objectives.contrastive_masked import ContrastiveMasked
 from mmssl.objectives.cross_clustering import Asked, CrossClustering
 from mmssl.objectives.hidden_frames import ClusteredFrames, ContrastiveStream, HiddenFrames, QuantisedFrames
-from mmssl.objectives.joint_embedding import Branch, EmbeddingTeacher, Itself, JigsawBranch, JointEmbedding
+from mmssl.objectives.joint_embedding import (
+    Branch,
+    EmbeddingTeacher,
+    Itself,
+    JigsawBranch,
+    JointEmbedding,
+    heard_around,
+)
 from mmssl.objectives.latent_stream import LatentStream
 from mmssl.objectives.moments import SameClip
 from mmssl.objectives.predictive import NextSentence, Predictive, Stream
@@ -19,4 +26,5 @@ __all__ = [
     "CrossClustering", "EmbeddingTeacher", "EncoderFeatures", "HiddenFrames", "Itself", "JigsawBranch",
     "JointEmbedding", "LatentStream", "NextSentence", "Objective", "Output", "Predictive", "PretrainedFeatures",
     "ProjectedFeatures", "QuantisedFrames", "Ranking", "SameClip", "SampledCodes", "Stream", "Together", "Variational",
+    "heard_around",
 ]  # fmt: skip

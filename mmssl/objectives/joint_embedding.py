@@ -106,8 +106,15 @@ class Embedder(nn.Module):
 class Extra(nn.Module):
     """(the student, its projected views, batch) -> terms beside those of the criterion, each a mean over samples."""
 
+    around: float = 0.0  # the share of a clip of which it wants to hear what comes before it, and behind it
+
     def forward(self, embedder: Embedder, views: Views, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         raise TypeError(f"{type(self).__name__} defines no forward")
+
+
+def heard_around(part: nn.Module) -> float:
+    """The share of a clip of which an objective wants to hear what comes before it, and behind it."""
+    return max((extra.around for extra in part.modules() if isinstance(extra, Extra)), default=0.0)
 
 
 class Itself(nn.Module):

@@ -30,6 +30,10 @@ class SameClip(Extra):
     margin loss. Where a window begins is drawn, and where on the whole clip's grid its tokens stand, the same for all
     of a sample; and the first and the last column of each window of the sound are those beside them (`even_ends`).
     So neither a seam, nor an edge of the clip, nor the time on its clock tells which sound is the true one.
+
+    Windows of other moments also begin up to `reach` frames before and end as many behind the clip, where the batch has
+    what is heard there ("SOUND.around"): else the first window of a clip would be compared with later sounds alone, and
+    nothing would tell an earlier one from its own.
     """
 
     def __init__(self, cuts: dict[str, Cut], *, temperature: float, weight: float, num_moments: int) -> None:
@@ -44,31 +48,48 @@ class SameClip(Extra):
                 "expected numbers with a common divisor, or 0"
             )
         self.looked_at = self.parts * WINDOW[0] // WINDOW[1]  # of the parts; less than all
+        frames = cuts[self.x].size[0]
+        self.reach = frames * (self.parts - self.looked_at) // self.parts  # the last frame at which a window begins
+        self.around = self.reach / frames
 
     def forward(self, embedder: Embedder, views: Views, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        starts = self.starts(batch.draw)
+        sound, lead, before, after = self.heard(batch)
+        starts = self.starts(batch.draw, before, after)
         place = batch.draw.integers("moment_place", self.parts - self.looked_at + 1)
         # of the picture one window, of the sound the same and, as negatives, others
-        picture = self.embedded(embedder, self.x, batch, self.windows(self.x, batch, starts[:, :1]), place)
-        sounds = self.embedded(embedder, self.y, batch, even_ends(self.windows(self.y, batch, starts)), place)
-        similarity = (normalize(picture, dim=-1) * normalize(sounds, dim=-1)).sum(-1) / self.temperature
+        pictures = self.windows(self.x, batch.views[self.x][0], starts[:, :1])
+        sounds = even_ends(self.windows(self.y, sound, starts + lead))
+        picture = self.embedded(embedder, self.x, batch, pictures, place)
+        answers = self.embedded(embedder, self.y, batch, sounds, place)
+        similarity = (normalize(picture, dim=-1) * normalize(answers, dim=-1)).sum(-1) / self.temperature
         both = batch.present(self.x) & batch.present(self.y)
         per_sample = torch.where(both, -similarity.log_softmax(0)[0], 0.0)
         return {f"{self.x}_to_{self.y}.moment": self.weight * per_sample.mean()}
 
-    def starts(self, draw: Draw) -> Int[Tensor, "B K"]:
-        """The frames at which windows begin: the true one, then others."""
-        choices = self.cuts[self.x].size[0] * (self.parts - self.looked_at) // self.parts + 1
-        true = draw.integers("moment", choices)[:, None]
-        others = true + 1 + draw.integers("other_moments", choices - 1, self.num_moments)
-        return torch.cat([true, others % choices], 1)
+    def heard(self, batch: Batch) -> tuple[Float[Tensor, "B T *_"], int, Int[Tensor, " B"], Int[Tensor, " B"]]:
+        """The sounds, how many frames before the clip they begin, and how many are known before and behind it."""
+        if (around := batch.views.get(f"{self.y}.around")) is None:
+            none = torch.zeros_like(batch.draw.index)
+            return batch.views[self.y][0], 0, none, none
+        before, after = (self.reach * batch.present(f"{self.y}.{side}").long() for side in ("before", "after"))
+        return around[0], self.reach, before, after
 
-    def windows(self, name: str, batch: Batch, starts: Int[Tensor, "B K"]) -> Float[Tensor, "K B T *_"]:
-        """Those of a modality that begin at these frames; time comes first in each."""
+    def starts(self, draw: Draw, before: Int[Tensor, " B"], after: Int[Tensor, " B"]) -> Int[Tensor, "B K"]:
+        """The frames at which windows begin: the true one, then others."""
+        true = draw.integers("moment", self.reach + 1)[:, None]
+        choices = (before + self.reach + 1 + after)[:, None]
+        others = 1 + (draw.uniform("other_moments", self.num_moments).double() * (choices - 1)).long()
+        first = -before[:, None]
+        return torch.cat([true, first + (true - first + others) % choices], 1)
+
+    def windows(
+        self, name: str, view: Float[Tensor, "B T *_"], starts: Int[Tensor, "B K"]
+    ) -> Float[Tensor, "K B W *_"]:
+        """Those of a view of a modality that begin at these frames of it; time comes first in each."""
         cut = self.cuts[name]
         length = cut.size[0] * self.looked_at // self.parts
         begins = (starts * (cut.size[0] / self.cuts[self.x].size[0])).round().long()
-        return torch.stack([window(batch.views[name][0], begin, length, cut.axes[0]) for begin in begins.T])
+        return torch.stack([window(view, begin, length, cut.axes[0]) for begin in begins.T])
 
     def embedded(
         self, embedder: Embedder, name: str, batch: Batch, windows: Float[Tensor, "K B T *_"], place: Int[Tensor, " B"]

@@ -109,7 +109,7 @@ def mixed(found: Scenes, rate_hz: int, length: int, lead: int) -> Float[np.ndarr
     for row, event in enumerate(cast):
         around = noise(event.habitat, rate_hz)
         begin = int(found.noise[row] * around.shape[1]) - lead
-        values[row] = np.take(around, range(begin, begin + length), axis=1, mode="wrap")
+        values[row] = around.take(np.arange(begin, begin + length), axis=1, mode="wrap")
 
     clock = np.arange(round(CALL_SECONDS * rate_hz))
     for animal in range(2):
