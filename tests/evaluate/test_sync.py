@@ -1,5 +1,6 @@
 """Claims about synchrony: what is moved by how much, what chance is, and which model has which figure."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ from media_runs import media_config, parts_of
 
 from mmssl import savanna
 from mmssl.config import Config
+from mmssl.evaluate.heldout import batch_of
 from mmssl.evaluate.media import evaluate_media
 from mmssl.evaluate.sync import REACH, moved_sounds, offset_errors, sync_results
 from mmssl.inputs import Inputs
 from mmssl.modalities.audio import decode_audio
 from mmssl.modalities.media_data import MediaData, prepare_media
 from mmssl.modalities.sounds_around import sounds_around
-from mmssl.objectives import Objective
+from mmssl.objectives import Objective, heard_around
 from mmssl.random import hashed
 
 STEPS = 2 * REACH + 1
@@ -165,6 +167,37 @@ def test_what_is_heard_around_a_clip_of_the_world_is_drawn(tmp_path):
     np.testing.assert_allclose(around[:, 2000:], whole, atol=1e-4)
     assert around[:, :2000].abs().max() < 0.1  # the habitat alone: nobody calls before the event
     assert whole.max() > 0.15
+
+
+@pytest.mark.parametrize("weight, share", [(1.0, 0.25), (0.0, 0.0)])
+def test_a_method_that_compares_moments_is_trained_with_what_is_heard_around(tmp_path, weight, share):
+    config = media_config(
+        tmp_path, "audio_visual", "video.frames=8", "encoder.frames=2", f"method.same_clip_weight={weight}"
+    )
+    _, data, inputs, objective = parts_of(config)
+    assert heard_around(objective) == share
+    index = np.array([3, 0, 5])
+    heard, plain = data.hearing(share), data.train(index)
+    found = pickle.loads(pickle.dumps(heard.train))(index)  # as workers get it
+    for name, (value,) in plain.items():
+        assert torch.equal(found[name][0], value)
+    more = {"audio.around", "audio.before.present", "audio.after.present"}
+    assert found.keys() - plain.keys() == (more if share else set())
+    if share:
+        length = plain["audio"][0].shape[-1]
+        around, before, after = sounds_around(data.train, index)
+        assert torch.equal(found["audio.around"][0], around[:, length * 3 // 4 : length * 9 // 4])
+        assert torch.equal(found["audio.before.present"][0], before)
+        assert torch.equal(found["audio.after.present"][0], after)
+        # and what is trained hears it: other sounds around a clip cost something else, those of the clip alike
+        batch = batch_of(heard.train, 0, index, torch.device("cpu"))
+        raw = batch.views["audio.around"][0].clone()
+        raw[:, length // 4 : length * 5 // 4] *= -1  # decibels know no sign
+        raw[:, : length // 8], raw[:, -length // 8 :] = 0.1, 0.1
+        other = batch._replace(views={**batch.views, "audio.around": [raw]})
+        terms, others = (objective(inputs(each)).terms for each in (batch, other))
+        assert torch.equal(terms["video_audio"], others["video_audio"])
+        assert not torch.equal(terms["video_to_audio.moment"], others["video_to_audio.moment"])
 
 
 def test_it_stands_beside_random_weights_in_what_is_measured(tmp_path):

@@ -22,6 +22,7 @@ METHOD = "audio_visual_contrastive"
 HAS_SOUND = [True, False, True, True]
 KEY = "video_to_audio.moment"
 COUNT = 40
+SIDES = ("before", "after")
 # four frames of one pixel and eight columns of the spectrogram, each a patch: three quarters of them are looked at
 CUTS = {"video": Cut("video", (4, 1, 1), (1, 1, 1), 2), "audio": Cut("audio", (8, 2), (1, 2), 1)}
 LIKE, UNLIKE = -2 * math.log(math.exp(2) / (math.exp(2) + 1)), -2 * math.log(1 / (math.exp(2) + 1))
@@ -49,8 +50,12 @@ def draws() -> Draw:
     return Draw(3, torch.zeros(COUNT, dtype=torch.long), torch.arange(COUNT))
 
 
-def costs(video: Tensor, audio: Tensor, present: bool = True, count: int = 1) -> tuple[float, Noting]:
-    """What the clips cost at temperature 0.5 and weight 2, and what the encoder saw; each sound fills two columns."""
+def costs(
+    video: Tensor, audio: Tensor, present: bool = True, count: int = 1, known: tuple[bool, bool] | None = None
+) -> tuple[float, Noting]:
+    """What the clips cost at temperature 0.5 and weight 2, and what the encoder saw; each sound fills two columns. With
+    `known` the sound has a frame before and one behind the clip, which are known or not.
+    """
     encoder = Noting()
     branches = {name: Branch(name=name, tokenize=cut.tokenize, projector=nn.Identity()) for name, cut in CUTS.items()}
     views = {
@@ -58,6 +63,12 @@ def costs(video: Tensor, audio: Tensor, present: bool = True, count: int = 1) ->
         "audio": [audio.repeat_interleave(2, 1)],
         "audio.present": [torch.full((COUNT,), present)],
     }
+    if known is not None:
+        sides = {
+            f"audio.{side}.present": [torch.full((COUNT,), is_known)]
+            for side, is_known in zip(SIDES, known, strict=True)
+        }
+        views |= {"audio": [views["audio"][0][:, 2:-2]], "audio.around": views["audio"]} | sides
     part = SameClip(CUTS, temperature=0.5, weight=2.0, num_moments=count)
     nothing = Views(torch.zeros(2, COUNT, 2), torch.ones(2, COUNT, dtype=torch.bool), (0, 1))
     return float(part(Embedder(encoder, branches), nothing, Batch(views, draws()))[KEY]), encoder
@@ -65,7 +76,12 @@ def costs(video: Tensor, audio: Tensor, present: bool = True, count: int = 1) ->
 
 def begins() -> Tensor:
     """At which frame the window of each sample's picture begins."""
-    return SameClip(CUTS, temperature=0.5, weight=2.0, num_moments=1).starts(draws())[:, 0]
+    return starts_of(SameClip(CUTS, temperature=0.5, weight=2.0, num_moments=1))[:, 0]
+
+
+def starts_of(part: SameClip, before: int = 0, after: int = 0) -> Tensor:
+    """The frames at which windows begin where so many are known around the clips."""
+    return part.starts(draws(), torch.full((COUNT,), before), torch.full((COUNT,), after))
 
 
 def test_the_cost_worked_by_hand():
@@ -129,10 +145,42 @@ def test_the_edge_of_a_clip_does_not_tell_where_a_sound_begins(is_evened):
 def test_others_begin_at_another_frame_and_lie_within_the_clip(frames, columns):
     cuts = {"video": Cut("video", (frames, 1, 1), (1, 1, 1), 2), "audio": Cut("audio", (columns, 2), (1, 2), 1)}
     part = SameClip(cuts, temperature=1.0, weight=1.0, num_moments=4)
-    starts = part.starts(draws())
+    starts = starts_of(part)
     assert (starts[:, 1:] != starts[:, :1]).all()
     assert int(starts.min()) == 0
     assert int(starts.max()) + frames * part.looked_at // part.parts == frames
+
+
+@pytest.mark.parametrize("before, after", [(2, 0), (0, 2), (2, 2)])
+def test_others_begin_around_the_clip_where_that_is_known(before, after):
+    cuts = {"video": Cut("video", (8, 1, 1), (1, 1, 1), 2), "audio": Cut("audio", (64, 2), (1, 2), 1)}
+    part = SameClip(cuts, temperature=1.0, weight=1.0, num_moments=8)
+    assert (part.reach, part.around) == (2, 0.25)
+    starts = starts_of(part, before, after)
+    assert torch.equal(starts[:, 0], starts_of(part)[:, 0])  # the true one lies in the clip
+    assert (starts[:, 1:] != starts[:, :1]).all()
+    counts = torch.bincount((starts[:, 1:] + before).flatten(), minlength=before + after + 3)
+    assert len(counts) == before + after + 3
+    assert (counts > 0).all()
+    # of each true begin all others are as likely: 320 draws at these rates, within five standard deviations
+    rate = 1 / (before + after + 2)
+    edge = counts[0 if before else -1] / (COUNT * 8)
+    assert abs(float(edge) - rate) < 5 * (rate * (1 - rate) / (COUNT * 8)) ** 0.5
+
+
+@pytest.mark.parametrize("known, kinds", [((True, True), (-1, 2)), ((True, False), (-1, 1)), ((False, False), (0, 1))])
+def test_the_cost_of_what_is_heard_around_worked_by_hand(known, kinds):
+    # the first window sounds like the one before it, the last like the one behind: cosine 1 with the true sound and
+    # with that one, 0 with all others
+    told = ends((1, 0), (0, 1))
+    sound = torch.cat([told[:, :1], told, told[:, -1:]], 1)
+    begin, other = starts_of(SameClip(CUTS, temperature=0.5, weight=2.0, num_moments=1), *map(int, known)).T
+    assert (int(other.min()), int(other.max())) == kinds
+    is_alike = (begin == 0) == (other <= 0)
+    expected = torch.where(is_alike, 2 * math.log(2), LIKE).mean()
+    found, _ = costs(told, sound, known=known)
+    assert found == pytest.approx(float(expected), rel=1e-5)
+    assert (found > LIKE + 0.1) == any(known)  # without what is around, nothing is missed
 
 
 def test_patches_that_begin_together_at_0_only_are_refused():
