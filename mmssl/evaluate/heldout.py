@@ -42,6 +42,13 @@ def batch_of(read: Read, seed: int, index: np.ndarray, device: torch.device) -> 
     return Batch(read(index), draw).to(device)
 
 
+def with_pair(part: Objective, batch: Batch) -> Batch:
+    """Those samples that have all modalities which the energy of the objective compares."""
+    if not part.paired:
+        return batch
+    return batch.chosen(torch.stack([batch.present(name) for name in part.paired]).all(0))
+
+
 def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batch]]) -> dict[str, float | str]:
     """Held-out loss, energy gap and collapse while training; the main process computes, for all, or all do, alike,
     where they share the weights.
@@ -50,22 +57,24 @@ def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batc
     if not (run.accelerator.is_main_process or is_sharded(objective)):
         return {}
     objective.eval()
-    losses, embeddings, compared, matched, others = [], [], [], [], []
+    total, losses, embeddings, compared, matched, others = 0, [], [], [], [], []
     with alone(), torch.no_grad(), run.accelerator.autocast():
         for batch in batches(run.accelerator.device):
             output = objective(batch)
             losses.append(torch.stack([*output.terms.values()]).sum() * len(output.energy))
+            total += len(output.energy)
             embeddings.append(output.embedding.float())
             compared += [] if output.compared is None else [output.compared.float()]
-            pairs = of_matrix(objective.energies(batch).float())
-            matched.append(pairs[0])
-            others.append(pairs[1])
-    total = sum(map(len, matched))
+            if len((pairs := with_pair(objective, batch)).draw.index):
+                energies = of_matrix(objective.energies(pairs).float())
+                matched.append(energies[0])
+                others.append(energies[1])
     if not total:
         return {}
     values: dict[str, float | str] = {"heldout.loss": float(torch.stack(losses).sum() / total)}
-    if total > 1:
+    if sum(map(len, matched)) > 1:
         found = summary(torch.cat(matched), {"other": torch.cat(others)})
         values |= {name: value for name, value in found.items() if not name.startswith("energy.ladder")}
+    if total > 1:
         values |= panel(torch.cat(embeddings))
     return with_compared(values, torch.cat(compared)) if total > 1 and compared else values

@@ -18,6 +18,7 @@ from mmssl.evaluate.codes import code_results
 from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
 from mmssl.evaluate.futures import future_results
+from mmssl.evaluate.heldout import with_pair
 from mmssl.evaluate.knn import knn_accuracy
 from mmssl.evaluate.latents import latent_results
 from mmssl.evaluate.logmel import logmel_results
@@ -50,8 +51,9 @@ GUESSES = ("video.copy_last.", "video.mean_of_futures.")  # without a model
 def energy_results(
     part: Objective, batches: Iterator[Batch], negatives: Negatives, labels: Int[Tensor, " N"]
 ) -> dict[str, Any]:
-    """The `energy.*` keys: compatible pairs against the y of other samples, against that of another sample of the same
-    class (by `labels` of all samples, -1: none), and against each kind of negative.
+    """The `energy.*` keys, of samples that have what is compared: compatible pairs against the y of other samples,
+    against that of another sample of the same class (by `labels` of all samples, -1: none), and against each kind of
+    negative.
 
     `video.rank1` is how often the true y has the lowest energy among 16: one of each kind of negative and other clips,
     or (`video.rank1.other`) other clips alone; chance is 1 / 16. It is of clips that have 15 others in their batch.
@@ -60,7 +62,10 @@ def energy_results(
     matched: list[Tensor] = []
     ladder: dict[str, list[Tensor]] = {name: [] for name in ("other", "same_class", *negatives)}
     first: dict[str, list[Tensor]] = {"": [], ".other": []}
-    for batch in batches:
+    for each in batches:
+        batch = with_pair(part, each)
+        if not len(batch.draw.index):
+            continue
         energies = part.energies(batch).float().cpu()
         own, other = of_matrix(energies)
         matched.append(own)

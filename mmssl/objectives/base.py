@@ -34,6 +34,7 @@ class Objective(nn.Module):
     regroup_epochs: float = 0.0  # epochs between two calls of `regroup`; 0: it is never called
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
     told: tuple[str, ...] = ()  # those that are seen, and nothing of them is asked for
+    paired: tuple[str, ...] = ()  # those that a sample must have for its energy to be that of a pair
     hides: bool = False  # whether `corrupted`, `predict` and `energies_of` are defined
     infers: bool = False  # whether energies look for a z without noise anew for each pair, which takes time
     has_latent: bool = False  # whether `predict` has more than one answer, one for each noise

@@ -53,7 +53,7 @@ class CrossClustering(Objective):
             for one in asked
         }
         self.classifiers = nn.ModuleDict({f"{one.x}_to_{one.grouping}": head for one, head in self.heads.items()})
-        self.answered = (list(branches)[-1],)
+        self.answered, self.paired = (list(branches)[-1],), (next(iter(branches)), list(branches)[-1])
 
     def forward(self, batch: Batch) -> Output:
         features = self.features(batch)

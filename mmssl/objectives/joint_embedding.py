@@ -162,7 +162,7 @@ class JointEmbedding(Objective):
         self.criterion, self.energy, self.views = criterion, energy, views
         self.asks, self.answers = asks, answers
         self.extras = nn.ModuleList(extras)
-        self.answered = (list(branches)[-1],)
+        self.answered, self.paired = (list(branches)[-1],), (next(iter(branches)), list(branches)[-1])
 
     @property
     def encoder(self) -> nn.Module:  # type: ignore[override]

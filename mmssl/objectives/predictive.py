@@ -127,6 +127,7 @@ class Predictive(Objective):
         self.all_regularizers = regularizers  # the same, with their type
         self.show, self.given = show, given or {}
         self.answered, self.told = tuple(streams), tuple(self.given)
+        self.paired = (*self.told, *self.answered) if self.told else ()
         self.has_latent = any(stream.has_latent for stream in streams.values())
 
     def forward(self, batch: Batch) -> Output:

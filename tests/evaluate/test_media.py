@@ -2,11 +2,13 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from accelerate import Accelerator
 from media_runs import media_config, parts_of
 from torch import nn
 
@@ -14,6 +16,7 @@ from mmssl.batch import Batch
 from mmssl.errors import CheckpointError
 from mmssl.evaluate import media_features
 from mmssl.evaluate.across import retrieval_results
+from mmssl.evaluate.heldout import batch_of, heldout_metrics
 from mmssl.evaluate.media import (
     energy_results,
     evaluate_media,
@@ -149,6 +152,26 @@ def test_retrieval_is_measured_where_modalities_are_compared_among_samples_that_
     first = (energies.argmin(1) == torch.arange(3)).double().mean()
     assert found["retrieval.video_to_audio.r1"] == pytest.approx(float(first))
     assert found["retrieval.video_to_audio.r5"] == 1.0
+
+
+def test_energies_are_of_samples_that_have_both(both, monkeypatch):
+    config, _, data, inputs, objective = both
+    labels = torch.full((6,), -1)
+    batch = lacking(data, inputs, config, monkeypatch, audio=[1, 4], video=[2])
+    found = energy_results(objective, iter([batch]), {}, labels)
+    expected = energy_results(objective, iter([batch.chosen(torch.tensor([0, 3, 5]))]), {}, labels)
+    assert found == expected
+    whole = energy_results(
+        objective, iter([inputs(batch_of(data.heldout, config.seed, np.arange(6), CPU))]), {}, labels
+    )
+    assert found["energy.gap"] != whole["energy.gap"]
+    # where nobody has both there is none
+    nobody = batch.chosen(torch.tensor([1, 2, 4]))
+    assert energy_results(objective, iter([nobody]), {}, labels) == {}
+    run = SimpleNamespace(objective=objective, accelerator=Accelerator(cpu=True))
+    trained = heldout_metrics(run, batches=lambda device: iter([batch, nobody]))
+    assert trained["energy.gap"] == pytest.approx(expected["energy.gap"], rel=1e-4)
+    assert not {key for key in heldout_metrics(run, batches=lambda device: iter([nobody])) if "energy" in key}
 
 
 @pytest.fixture(scope="module")
