@@ -215,6 +215,11 @@ def workers_outlive() -> None:
     mmssl.order.die_with_parent = lambda worker: None
 
 
+def workers_obey() -> None:
+    """That workers leave signals to the process they work for."""
+    signal.pthread_sigmask = lambda how, mask: set()
+
+
 def workers_are_left() -> None:
     """The end of the workers with the run."""
     mmssl.workers.stop_workers = mmssl.train.stop_workers = lambda workers: None

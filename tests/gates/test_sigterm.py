@@ -49,7 +49,12 @@ OUTSIDE = {  # of the loop: before the first step, and after the last
         "to": ["0"], "after_steps": 2, "after_seconds": 0.3,
     },
 }  # fmt: skip
+AMID_A_SAMPLE = {  # to the run and its worker while that reads for three seconds
+    "overrides": [*ONE["overrides"], "data.workers=1", "train.hang_seconds=20"], "gate": {"sleep": 12, "asleep": 3},
+    "signal": "SIGTERM", "to": ["0", "worker 0"], "after_steps": 3, "after_seconds": 1.0,
+}  # fmt: skip
 CONTROLS = {
+    "workers obey": {**AMID_A_SAMPLE, "off": "workers_obey"},
     "decides alone": {**case_of("second of two", 0.1), "off": "decides_alone", "bound": 8.0},
     "is not saved": {**case_of("alone", 0.1), "off": "is_not_saved"},
 }
@@ -57,7 +62,7 @@ CONTROLS = {
 
 def all_cases(count: int = 3) -> dict[str, dict]:
     """What is let happen, with the mechanisms and without."""
-    return random_cases(count) | OUTSIDE | CONTROLS
+    return random_cases(count) | {"amid a sample": AMID_A_SAMPLE} | OUTSIDE | CONTROLS
 
 
 def is_orderly(end) -> bool:
@@ -77,6 +82,7 @@ def test_sigterm_at_random_times_ends_with_exit_code_75_and_a_checkpoint_of_that
             == len(found[name].codes)
         )
         assert found[name].seconds < GRACE_SECONDS / 2
+    assert is_orderly(found["amid a sample"]), found["amid a sample"]
     for name in OUTSIDE:
         assert found[name].codes == [75], found[name]
         assert "mmssl: stopped outside of training; the same command resumes" in found[name].log

@@ -2,7 +2,8 @@
 tasks/toy.py.
 
 GATE (JSON) says what goes wrong inside: {"loss" | "gradient" | "leap" | "sleep": number of the call, "rank": of the
-process}, {"collapses": true}, and how long each step takes: {"pause": seconds}.
+process}, {"collapses": true}, how long a sleeping worker does: {"asleep": seconds}, and each step takes: {"pause":
+seconds}.
 """
 
 import json
@@ -57,7 +58,7 @@ class Read:
     def __call__(self, indices) -> dict[str, list[Tensor]]:
         self.calls += 1
         if get_worker_info() is not None and self.calls == wrong().get("sleep"):
-            time.sleep(3600)
+            time.sleep(wrong().get("asleep", 3600))
         return {"x": [SAMPLES[indices]]}
 
 
