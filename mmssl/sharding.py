@@ -27,6 +27,9 @@ def shard(objective: Objective) -> None:
         raise ConfigError("train.sharding full: there is one process; expected several, as of torchrun, or none")
     if objective.regroup_epochs:
         raise ConfigError("train.sharding full: this method makes weights anew with each grouping; expected none")
+    if objective.differentiates:
+        # weights are parted again after a layer's backward, and the rest of that forward would find shares
+        raise ConfigError("train.sharding full: this method takes the slope of a critic as it goes; expected none")
     with torch.no_grad():
         for tensor in [*objective.parameters(), *objective.buffers()]:
             share(tensor)  # as DDP does

@@ -67,7 +67,7 @@ def begun(folder: Path, method: str, *overrides: str) -> Run:
     """A run in this folder, on from what is there."""
     config = config_of(folder, method, *overrides)
     forget_processes()
-    objective = tiny_objective(method, encoder="resnet")
+    objective = tiny_objective(method, encoder="resnet" if method in METHODS else "vit")
     if config.train.activation_checkpointing:
         recompute(objective)
     return start(objective, config, launch(config))
@@ -147,8 +147,9 @@ def everything(root: Path) -> dict[str, Tensor]:
         found |= runs_of_two(root, method)
     with pytest.raises(NumericError):
         ended(begun(root / "poisoned", "simclr", FULL), "simclr", poison=2)
-    with pytest.raises(ConfigError, match="weights anew"):
-        begun(root / "refused", "deepcluster", FULL)
+    for method, reason in {"deepcluster": "weights anew", "gan": "slope of a critic"}.items():
+        with pytest.raises(ConfigError, match=reason):
+            begun(root / f"refused-{method}", method, FULL)
     return found | whole_run(root)
 
 

@@ -25,6 +25,7 @@ class Adversarial(Objective):
     """
 
     normalised = False
+    differentiates = True
     hides = True
     has_latent = True
 

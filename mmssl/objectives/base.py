@@ -35,6 +35,7 @@ class Objective(nn.Module):
     answered: tuple[str, ...] = ("text",)  # the modalities that y consists of
     told: tuple[str, ...] = ()  # those that are seen, and nothing of them is asked for
     paired: tuple[str, ...] = ()  # those that a sample must have for its energy to be that of a pair
+    differentiates: bool = False  # whether `forward` itself takes gradients that pass through weights
     hides: bool = False  # whether `corrupted`, `predict` and `energies_of` are defined
     infers: bool = False  # whether energies look for a z without noise anew for each pair, which takes time
     has_latent: bool = False  # whether `predict` has more than one answer, one for each noise
