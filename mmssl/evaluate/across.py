@@ -1,6 +1,6 @@
 """Modalities of one sample against each other: energies of each pair of them, and what is left where one is missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -9,18 +9,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmssl.batch import Batch
-from mmssl.evaluate.energy import of_matrix, of_other_class, of_same_class, summary
+from mmssl.evaluate.energy import of_matrix, of_other_class, of_same_class, rivals, summary
 from mmssl.evaluate.media_features import Parts, joined
 from mmssl.evaluate.negatives import MOVED
 from mmssl.evaluate.retrieval import recalls
 from mmssl.objectives import Objective
 
+STILL = {"text", "image"}  # the same in all samples of a file
 FEW = 4  # samples that are compared with each other where only each with itself is asked for
 
 
 def couples(part: Objective, names: Sequence[str]) -> list[tuple[str, str]]:
     """The ordered pairs of different modalities that an objective compares."""
     return [(x, y) for x, y in product(names, repeat=2) if x != y and part.compares(x, y)]
+
+
+def things_of(names: Iterable[str], files: Int[Tensor, " N"] | None, batch: Batch) -> Int[Tensor, " B"]:
+    """A number for what each sample shows of these modalities, by the number of its file: one for all samples of a file
+    where it is what is said of it, or a picture; each its own of windows of time.
+    """
+    index = batch.draw.index.cpu()
+    return torch.arange(len(index)) if files is None or STILL.isdisjoint(names) else files[index]
 
 
 def energies_of(
@@ -46,10 +55,12 @@ def own_energies(part: Objective, couple: tuple[str, str], batch: Batch, answers
 
 @torch.no_grad()
 def pair_results(
-    part: Objective, batches: Iterator[Batch], names: Sequence[str], labels: Int[Tensor, " N"]
-) -> dict[str, Any]:
+    part: Objective, batches: Iterator[Batch], names: Sequence[str], labels: Int[Tensor, " N"],
+    files: Int[Tensor, " N"] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The `energy.<x>_to_<y>.*` keys of samples that have both: a pair against the y of other samples, of those of
     another and of the same class (by `labels` of all samples, -1: none), and the same sample's y at another time.
+    Samples of one of the `files` (of all samples) that show the same are no wrong answers for each other.
     """
     part.eval()
     matched: dict[tuple[str, str], list[Tensor]] = {couple: [] for couple in couples(part, names)}
@@ -59,11 +70,12 @@ def pair_results(
         for (x, y), own in matched.items():
             both = (batch.present(x) & batch.present(y)).cpu()
             energies = energies_of(part, (x, y), batch, known)[both][:, both]
-            found, other = of_matrix(energies)
+            thing = things_of((x, y), files, batch)[both]
+            found, other = of_matrix(energies, thing)
             own.append(found)
             kinds = {
                 "other": other, "other_class": of_other_class(energies, label[both]),
-                "same_class": of_same_class(energies, label[both]),
+                "same_class": of_same_class(energies, label[both], thing),
             }  # fmt: skip
             if y in MOVED:
                 kinds["shifted"] = own_energies(part, (x, y), batch, MOVED[y](batch))[both]
@@ -81,10 +93,12 @@ def pair_results(
 
 @torch.no_grad()
 def retrieval_results(
-    part: Objective, batch: Batch, names: Sequence[str], kinds: Int[Tensor, " N"] | None = None
-) -> dict[str, float]:
-    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both; of pictures
-    also the other view of the same one.
+    part: Objective, batch: Batch, names: Sequence[str], kinds: Int[Tensor, " N"] | None = None,
+    files: Int[Tensor, " N"] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """R@k of each ordered pair of modalities that the objective compares, among the samples that have both and those
+    that show another thing (the captions of one of the `files` of all samples do not compete); of pictures also the
+    other view of the same one.
 
     `retrieval.<x>_to_<y>.distinct.*`: among those of another kind than the sample itself (`kinds` of all samples, -1:
     none known), `retrieval.distinct_candidates` of them on average, the right one counted.
@@ -98,14 +112,15 @@ def retrieval_results(
         if int(both.sum()) < 2:
             continue
         energies = energies_of(part, (x, y), batch, known)[both][:, both]
-        results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies).items()}
-        results["retrieval.candidates"] = float(both.sum())
+        wrong = rivals(things_of((x, y), files, batch)[both])
+        results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies, wrong).items()}
+        results["retrieval.candidates"] = float(1 + wrong.sum(1).double().mean())
         kind = None if kinds is None else kinds[batch.draw.index.cpu()][both]
         if kind is not None and bool((kind >= 0).all()) and len(kind.unique()) > 1:
-            rivals = kind[:, None] != kind
-            found = recalls(energies, rivals)
+            distinct = wrong & rivals(kind)
+            found = recalls(energies, distinct)
             results |= {f"retrieval.{x}_to_{y}.distinct.{key}": value for key, value in found.items()}
-            results["retrieval.distinct_candidates"] = float(1 + rivals.sum(1).double().mean())
+            results["retrieval.distinct_candidates"] = float(1 + distinct.sum(1).double().mean())
     return results
 
 

@@ -41,16 +41,29 @@ def gap(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> f
     return float(difference / matched.std()) if difference != 0 else 0.0
 
 
-def of_matrix(energies: Float[Tensor, "B B"]) -> tuple[Float[Tensor, " B"], Float[Tensor, " B*(B-1)"]]:
-    """The energies of compatible pairs (the diagonal) and of all others (row by row)."""
-    is_compatible: Bool[Tensor, "B B"] = torch.eye(len(energies), dtype=torch.bool, device=energies.device)
-    return energies.diagonal(), energies[~is_compatible]
+def rivals(thing: Int[Tensor, " B"]) -> Bool[Tensor, "B B"]:
+    """Which y are wrong for which x: those of samples that show another thing."""
+    return thing[:, None] != thing
 
 
-def of_same_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> Float[Tensor, " P"]:
-    """The energies of x and the y of another sample with the same label, row by row; -1 is no label."""
-    is_same = (label[:, None] == label) & (label >= 0)
-    return energies[is_same.fill_diagonal_(False)]
+def of_matrix(
+    energies: Float[Tensor, "B B"], thing: Int[Tensor, " B"] | None = None
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " P"]]:
+    """The energies of compatible pairs (the diagonal) and of all others (row by row), but for those of samples that
+    show the same thing.
+    """
+    things = torch.arange(len(energies)) if thing is None else thing
+    return energies.diagonal(), energies[rivals(things).to(energies.device)]
+
+
+def of_same_class(
+    energies: Float[Tensor, "B B"], label: Int[Tensor, " B"], thing: Int[Tensor, " B"] | None = None
+) -> Float[Tensor, " P"]:
+    """The energies of x and the y of another sample with the same label, row by row, but for those that show the same
+    thing; -1 is no label.
+    """
+    things = torch.arange(len(energies)) if thing is None else thing
+    return energies[(label[:, None] == label) & (label >= 0) & rivals(things)]
 
 
 def of_other_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> Float[Tensor, " P"]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
-from mmssl.evaluate.across import pair_results, retrieval_results, without_each
+from mmssl.evaluate.across import pair_results, retrieval_results, things_of, without_each
 from mmssl.evaluate.codes import code_results
 from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
@@ -49,11 +49,12 @@ GUESSES = ("video.copy_last.", "video.mean_of_futures.")  # without a model
 
 @torch.no_grad()
 def energy_results(
-    part: Objective, batches: Iterator[Batch], negatives: Negatives, labels: Int[Tensor, " N"]
-) -> dict[str, Any]:
+    part: Objective, batches: Iterator[Batch], negatives: Negatives, labels: Int[Tensor, " N"],
+    files: Int[Tensor, " N"] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The `energy.*` keys, of samples that have what is compared: compatible pairs against the y of other samples,
     against that of another sample of the same class (by `labels` of all samples, -1: none), and against each kind of
-    negative.
+    negative. Samples of one of the `files` (of all samples) that show the same are no wrong answers for each other.
 
     `video.rank1` is how often the true y has the lowest energy among 16: one of each kind of negative and other clips,
     or (`video.rank1.other`) other clips alone; chance is 1 / 16. It is of clips that have 15 others in their batch.
@@ -67,10 +68,11 @@ def energy_results(
         if not len(batch.draw.index):
             continue
         energies = part.energies(batch).float().cpu()
-        own, other = of_matrix(energies)
+        thing = things_of((*part.paired, *part.answered), files, batch)
+        own, other = of_matrix(energies, thing)
         matched.append(own)
         ladder["other"].append(other)
-        ladder["same_class"].append(of_same_class(energies, labels[batch.draw.index.cpu()]))
+        ladder["same_class"].append(of_same_class(energies, labels[batch.draw.index.cpu()], thing))
         hard, there = [], []
         for name, (changed, negative) in negatives.items():
             answers = negative(batch)
@@ -193,7 +195,7 @@ def model_results(
     objective: Objective, inputs: Inputs, config: Config, heldout: Reader, negatives: Negatives
 ) -> dict[str, Any]:
     """All that needs no labels, of one model: energies, retrieval, collapse."""
-    device, labels = next(objective.parameters()).device, numbered(heldout.labels())
+    device, labels, files = next(objective.parameters()).device, numbered(heldout.labels()), numbered(heldout.paths())
     rows = min(PAIRED, config.evaluate.documents)
     results: dict[str, Any] = {}
     for name, part in {"": objective, **objective.each()}.items():
@@ -203,7 +205,7 @@ def model_results(
         # z is inferred, or y encoded, anew for each pair
         at_once = FEW if part.has_latent or part.infers else compared_at_once(inputs)
         batches = prepared(heldout, inputs, config, rows, device, part.views, at_once)
-        found = energy_results(part, batches, of_part, labels)
+        found = energy_results(part, batches, of_part, labels, files)
         found |= latent_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
         found |= code_results(part, prepared(heldout, inputs, config, rows, device, part.views, at_once))
         results |= {f"{name}.{key}" if name else key: value for key, value in found.items()}
@@ -212,8 +214,8 @@ def model_results(
     for part in objective.each().values():
         if any(part.compares(x, y) for x, y in product(names, repeat=2)):
             for batch in prepared(heldout, inputs, config, CANDIDATES, device, part.views, at_once=CANDIDATES):
-                results |= retrieval_results(part, batch, names, kinds)
-        results |= pair_results(part, prepared(heldout, inputs, config, rows, device, part.views), names, labels)
+                results |= retrieval_results(part, batch, names, kinds, files)
+        results |= pair_results(part, prepared(heldout, inputs, config, rows, device, part.views), names, labels, files)
         if {"video", "audio"} <= {*names} and part.compares("video", "audio"):
             results |= sync_results(part, inputs, config, heldout, rows)
     temporal = temporal_results(objective.encoder, heldout, inputs, config)

@@ -86,6 +86,29 @@ def test_among_other_kinds_a_sample_of_the_same_kind_is_no_rival():
         assert not [key for key in retrieval_results(Distance(), batch, BOTH, unknown) if "distinct" in key]
 
 
+def test_the_captions_of_one_picture_are_no_wrong_answers_for_each_other():
+    # the second caption of the first picture is nearer to it than its own
+    files = torch.tensor([5, 5, 8])
+    words = sequences(image=[0.0, 0.0, 4.0], text=[0.6, 0.5, 4.0])
+    names = ["image", "text"]
+    with_files, without = (retrieval_results(Distance(), words, names, None, each) for each in (files, None))
+    assert with_files["retrieval.image_to_text.r1"] == 1.0
+    assert without["retrieval.image_to_text.r1"] == pytest.approx(2 / 3)
+    assert with_files["retrieval.candidates"] == pytest.approx(1 + 4 / 3)
+    assert without["retrieval.candidates"] == 3.0
+    labels = torch.tensor([1, 1, 1])
+    found = pair_results(Distance(), iter([words]), names, labels, files)
+    own, wrong = torch.tensor([0.6, 0.5, 0.0]), torch.tensor([4.0, 4.0, 3.4, 3.5])
+    for kind in ("other", "same_class"):
+        assert found[f"energy.image_to_text.ladder.{kind}"] == auroc(own, wrong) == 1.0
+    assert pair_results(Distance(), iter([words]), names, labels)["energy.image_to_text.auroc"] < 1.0
+    # the windows of one film are: its moments are told apart
+    films = sequences(video=[0.0, 0.0, 4.0], audio=[0.6, 0.5, 4.0])
+    found = retrieval_results(Distance(), films, BOTH, None, files)
+    assert found == retrieval_results(Distance(), films, BOTH)
+    assert found["retrieval.video_to_audio.r1"] == pytest.approx(2 / 3)
+
+
 def test_the_kinds_of_held_out_samples_are_the_events_of_the_world(tmp_path):
     config = media_config(tmp_path, "audio_visual")
     _, data, _, _ = parts_of(config)

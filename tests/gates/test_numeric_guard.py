@@ -160,7 +160,7 @@ def test_a_spike_is_far_above_the_median_and_above_what_came_before():
     assert not spikes.hear(limit + 0.001)
     young = Spikes()
     assert not any(young.hear(loss) for loss in [1.0] * (LEAST_STEPS - 1) + [100.0])
-    for highest, most in ((4.0, 5.0), (4.75, 5.5)):  # a quarter of 4; twice the highest excess
+    for highest, most in ((4.0, 5.0), (4.75, 6.25)):  # a quarter of 4; thrice the highest excess
         for loss, is_spike in ((most - 0.01, False), (most + 0.01, True)):
             flat = Spikes()
             assert not any(flat.hear(one) for one in [*[4.0] * 20, highest])
@@ -171,6 +171,7 @@ def test_a_leap_is_told_once_while_it_lasts():
     spikes = Spikes()
     for _ in range(20):
         spikes.hear(1.0)
+    assert spikes.hear(9.0)
     said = [spikes.sentence(step, leap) for step, leap in enumerate([9.0, 9.0, -torch.inf, 9.0], 1)]
     assert [bool(one) for one in said] == [True, False, False, True]
     assert said[0].startswith("step 1: the loss leaps to 9, where 1.25 was the most to expect; try a lower")
