@@ -183,7 +183,7 @@ def difference(one: Path, other: Path, end: str = "") -> float:
     """The largest between what two runs have saved, under names with this end."""
     found, expected = saved(one), saved(other)
     assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in expected.items()}
-    chosen = [key for key in found if key.endswith(end)]
+    chosen = [key for key in found if key.endswith(end) and found[key].numel()]
     return max(float((found[key].double() - expected[key].double()).abs().max()) for key in chosen)
 
 
