@@ -83,9 +83,9 @@ def pair_results(
                 ladder[x, y].setdefault(kind, []).append(values)
     results: dict[str, Any] = {}
     for (x, y), parts in matched.items():
-        if sum(map(len, parts)) < 2:
-            continue
         kinds = {kind: torch.cat(values) for kind, values in ladder[x, y].items()}
+        if not len(kinds.get("other", ())):
+            continue
         found = summary(torch.cat(parts), {kind: values for kind, values in kinds.items() if len(values)})
         results |= {key.replace("energy.", f"energy.{x}_to_{y}.", 1): value for key, value in found.items()}
     return results
@@ -114,7 +114,8 @@ def retrieval_results(
         energies = energies_of(part, (x, y), batch, known)[both][:, both]
         wrong = rivals(things_of((x, y), files, batch)[both])
         results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies, wrong).items()}
-        results["retrieval.candidates"] = float(1 + wrong.sum(1).double().mean())
+        candidates = float(1 + wrong.sum(1).double().mean())
+        results["retrieval.candidates"] = max(candidates, results.get("retrieval.candidates", 0.0))
         kind = None if kinds is None else kinds[batch.draw.index.cpu()][both]
         if kind is not None and bool((kind >= 0).all()) and len(kind.unique()) > 1:
             distinct = wrong & rivals(kind)

@@ -81,7 +81,7 @@ def energy_results(
             ladder[name].append(hard[-1][there[-1]])
         for kind, others in (("", len(hard)), (".other", 0)):
             first[kind].append(is_first(energies, hard[:others], there[:others]))
-    if sum(map(len, matched)) < 2:
+    if not any(map(len, ladder["other"])):
         return {}
     compatible = torch.cat(matched)
     kinds = {name: found for name, parts in ladder.items() if len(found := torch.cat(parts))}

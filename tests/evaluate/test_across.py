@@ -1,5 +1,7 @@
 """Energies, retrieval and features across modalities are what a loop over pairs of samples says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,12 @@ from torch import Tensor
 from mmssl.batch import Batch
 from mmssl.evaluate.across import couples, pair_results, retrieval_results, without_each
 from mmssl.evaluate.energy import auroc
-from mmssl.evaluate.media import labelled_results
+from mmssl.evaluate.media import labelled_results, model_results
 from mmssl.evaluate.media_features import collapse_results
 from mmssl.evaluate.probe import linear_probe
 from mmssl.evaluate.worlds import events_of
 from mmssl.modalities.labelled_media import labelled_media
+from mmssl.modalities.media_reader import Reader
 from mmssl.objectives import Objective
 from mmssl.random import Draw
 from mmssl.savanna import scenes
@@ -107,6 +110,23 @@ def test_the_captions_of_one_picture_are_no_wrong_answers_for_each_other():
     found = retrieval_results(Distance(), films, BOTH, None, files)
     assert found == retrieval_results(Distance(), films, BOTH)
     assert found["retrieval.video_to_audio.r1"] == pytest.approx(2 / 3)
+
+
+def test_what_is_measured_of_a_model_knows_which_samples_are_of_one_file(tmp_path, monkeypatch):
+    config = media_config(tmp_path, "multimodal")
+    _, data, inputs, objective = parts_of(config)
+    few = replace(data.heldout, step=-(-sum(part.count for part in data.heldout.parts) // 3))
+    found = {}
+    for names in ("abc", "aab", "aaa"):
+        monkeypatch.setattr(Reader, "paths", lambda self, names=names: list(names)[: self.size])
+        found[names] = model_results(objective, inputs, config, few, {})
+    # where all three are of one file, no other picture is wrong for its words, but the moments of a film still are
+    assert found["aaa"]["retrieval.text_to_image.r1"] == 1.0 > found["abc"]["retrieval.text_to_image.r1"]
+    assert "energy.text_to_image.auroc" not in found["aaa"]
+    assert found["aab"]["energy.text_to_image.auroc"] != found["abc"]["energy.text_to_image.auroc"]
+    assert {each["energy.video_to_audio.auroc"] for each in found.values()} == {
+        found["abc"]["energy.video_to_audio.auroc"]
+    }
 
 
 def test_the_kinds_of_held_out_samples_are_the_events_of_the_world(tmp_path):
