@@ -105,8 +105,11 @@ def decoded_samples(samples: list[Sample], decoding: Decoding) -> Iterator[Value
 
 
 def pictures(samples: list[Sample], decoding: Decoding) -> Iterator[Values | BadSample]:
-    """What is seen in the samples of one file, in ascending order."""
+    """What is seen in the samples of one file, in ascending order; nothing where that is not asked for."""
     kind, media = samples[0].kind, samples[0].media()
+    if kind not in decoding.modalities:
+        yield from ({} for _ in samples)
+        return
     if kind == "image":
         for _ in samples:
             try:

@@ -25,9 +25,13 @@ class AroundReader(Reader):
     share: float = 0.0
 
     def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
+        own = super().__call__(indices)
         around, *known = sounds_around(self, np.asarray(indices), self.share)
+        length = own["audio"][0].shape[-1]
+        lead = (around.shape[-1] - length) // 2
+        around[..., lead : lead + length] = own["audio"][0]  # another's where that of a damaged sample is replaced
         views = {f"audio.{side}.present": [there] for side, there in zip(("before", "after"), known, strict=True)}
-        return {**super().__call__(indices), "audio.around": [around], **views}
+        return {**own, "audio.around": [around], **views}
 
 
 def hearing(reader: Reader, share: float) -> Reader:
