@@ -112,13 +112,13 @@ def retrieval_results(
         if int(both.sum()) < 2:
             continue
         energies = energies_of(part, (x, y), batch, known)[both][:, both]
-        wrong = rivals(things_of((x, y), files, batch)[both])
+        wrong = rivals(energies, things_of((x, y), files, batch)[both])
         results |= {f"retrieval.{x}_to_{y}.{key}": value for key, value in recalls(energies, wrong).items()}
         candidates = float(1 + wrong.sum(1).double().mean())
         results["retrieval.candidates"] = max(candidates, results.get("retrieval.candidates", 0.0))
         kind = None if kinds is None else kinds[batch.draw.index.cpu()][both]
         if kind is not None and bool((kind >= 0).all()) and len(kind.unique()) > 1:
-            distinct = wrong & rivals(kind)
+            distinct = wrong & rivals(energies, kind)
             found = recalls(energies, distinct)
             results |= {f"retrieval.{x}_to_{y}.distinct.{key}": value for key, value in found.items()}
             results["retrieval.distinct_candidates"] = float(1 + distinct.sum(1).double().mean())

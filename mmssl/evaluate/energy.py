@@ -41,9 +41,10 @@ def gap(compatible: Float[Tensor, " P"], incompatible: Float[Tensor, " Q"]) -> f
     return float(difference / matched.std()) if difference != 0 else 0.0
 
 
-def rivals(thing: Int[Tensor, " B"]) -> Bool[Tensor, "B B"]:
-    """Which y are wrong for which x: those of samples that show another thing."""
-    return thing[:, None] != thing
+def rivals(energies: Float[Tensor, "B B"], thing: Int[Tensor, " B"] | None = None) -> Bool[Tensor, "B B"]:
+    """Which y are wrong for which x: those of samples that show another thing, by default of all others."""
+    things = torch.arange(len(energies)) if thing is None else thing
+    return (things[:, None] != things).to(energies.device)
 
 
 def of_matrix(
@@ -52,8 +53,7 @@ def of_matrix(
     """The energies of compatible pairs (the diagonal) and of all others (row by row), but for those of samples that
     show the same thing.
     """
-    things = torch.arange(len(energies)) if thing is None else thing
-    return energies.diagonal(), energies[rivals(things).to(energies.device)]
+    return energies.diagonal(), energies[rivals(energies, thing)]
 
 
 def of_same_class(
@@ -62,8 +62,7 @@ def of_same_class(
     """The energies of x and the y of another sample with the same label, row by row, but for those that show the same
     thing; -1 is no label.
     """
-    things = torch.arange(len(energies)) if thing is None else thing
-    return energies[(label[:, None] == label) & (label >= 0) & rivals(things)]
+    return energies[(label[:, None] == label) & (label >= 0) & rivals(energies, thing)]
 
 
 def of_other_class(energies: Float[Tensor, "B B"], label: Int[Tensor, " B"]) -> Float[Tensor, " P"]:

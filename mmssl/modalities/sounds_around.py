@@ -26,10 +26,7 @@ class AroundReader(Reader):
 
     def __call__(self, indices: np.ndarray) -> dict[str, list[Tensor]]:
         own = super().__call__(indices)
-        around, *known = sounds_around(self, np.asarray(indices), self.share)
-        length = own["audio"][0].shape[-1]
-        lead = (around.shape[-1] - length) // 2
-        around[..., lead : lead + length] = own["audio"][0]  # another's where that of a damaged sample is replaced
+        around, *known = sounds_around(self, np.asarray(indices), self.share, own["audio"][0])
         views = {f"audio.{side}.present": [there] for side, there in zip(("before", "after"), known, strict=True)}
         return {**own, "audio.around": [around], **views}
 
@@ -45,27 +42,38 @@ def reader_fields(reader: Reader) -> tuple[Any, ...]:
 
 
 def sounds_around(
-    reader: Reader, indices: Int[np.ndarray, " B"], share: float = 1.0
+    reader: Reader, indices: Int[np.ndarray, " B"], share: float = 1.0, own: Float[Tensor, "B *N"] | None = None
 ) -> tuple[Float[Tensor, "B *T"], Bool[Tensor, " B"], Bool[Tensor, " B"]]:
-    """The sounds of these samples with a share of the window before and of that behind each; whether that before is
-    known, and that behind: of files where the reader has the next window, of worlds that are drawn always. What is not
-    known is silence.
+    """The sounds of these samples (`own`, where they are read already) with a share of the window before and of that
+    behind each; whether that before is known, and that behind: of files where the reader has the next window, of worlds
+    that are drawn always. What is not known is silence.
     """
     whole = Reader(*reader_fields(reader))
     sounds = replace(whole, decoding=reader.decoding._replace(modalities=("audio",)))
-    before, after = followed(whole)
-    parts, known = [], []
-    for which in (before[indices], indices, after[indices]):
-        found = sounds(np.where(which >= 0, which, indices))
-        known.append(found["audio.present"][0] & torch.from_numpy(which >= 0))
-        parts.append(torch.where(widened(known[-1], found["audio"][0]), found["audio"][0], 0.0))
-    length = parts[1].shape[-1]
+    middle = sounds(indices)["audio"][0] if own is None else own
+    before, has_before, after, has_after = (
+        found for neighbours in followed(whole) for found in beside(sounds, neighbours[indices], middle)
+    )
+    length = middle.shape[-1]
     lead = round(share * length)
-    around = torch.cat([parts[0][..., length - lead :], parts[1], parts[2][..., :lead]], -1)
+    around = torch.cat([before[..., length - lead :], middle, after[..., :lead]], -1)
     drawn, is_drawn = drawn_around(sounds, indices, share)
     if is_drawn.any():
         around[is_drawn] = drawn
-    return around, known[0] | is_drawn, known[2] | is_drawn
+    return around, has_before | is_drawn, has_after | is_drawn
+
+
+def beside(
+    sounds: Reader, which: Int[np.ndarray, " B"], like: Float[Tensor, "B *T"]
+) -> tuple[Float[Tensor, "B *T"], Bool[Tensor, " B"]]:
+    """(the sounds of these samples, silence where there is none, which are there); -1 is no sample."""
+    found, there = torch.zeros_like(like), torch.from_numpy(which >= 0)
+    if there.any():
+        read = sounds(which[which >= 0])
+        present = read["audio.present"][0]
+        found[there] = torch.where(widened(present, read["audio"][0]), read["audio"][0], 0.0)
+        there[there.clone()] = present
+    return found, there
 
 
 def widened(mask: Bool[Tensor, " B"], sound: Float[Tensor, "B *T"]) -> Bool[Tensor, "B *_"]:

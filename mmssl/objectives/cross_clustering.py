@@ -53,7 +53,8 @@ class CrossClustering(Objective):
             for one in asked
         }
         self.classifiers = nn.ModuleDict({f"{one.x}_to_{one.grouping}": head for one, head in self.heads.items()})
-        self.answered, self.paired = (list(branches)[-1],), (next(iter(branches)), list(branches)[-1])
+        names = [*branches]
+        self.answered, self.paired = (names[-1],), (names[0], names[-1])
 
     def forward(self, batch: Batch) -> Output:
         features = self.features(batch)
@@ -67,15 +68,9 @@ class CrossClustering(Objective):
             cost = torch.where(is_asked, cost, 0.0)
             terms[f"{one.x}_to_{one.grouping}"] = (cost * groups.weight(label[None])[0]).mean() / len(self.asked)
             energies.append(cost.detach())
-        x, y = self.ends
+        x, y = self.paired
         energy = self.of_matched(x, y, features, batch) if not self.training else torch.stack(energies).mean(0)
         return Output(terms, energy, torch.stack([*features.values()]).mean(0).detach(), features[x].detach())
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """The modalities that `energies` compares: the first and the last."""
-        names = list(self.branch_of)
-        return names[0], names[-1]
 
     def features(self, batch: Batch, *names: str) -> dict[str, Float[Tensor, "B D"]]:
         """The encoder's mean embedding of each of some modalities alone, by default of all; zeros where a sample lacks
@@ -106,7 +101,8 @@ class CrossClustering(Objective):
         return torch.where(self.has(grouping, batch), found, ABSENT)
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        return self.energies_between(*self.ends, batch, answers)
+        x, y = self.paired
+        return self.energies_between(x, y, batch, answers)
 
     def compares(self, x: str, y: str) -> bool:
         return x != y and self.way(x, y) is not None

@@ -162,7 +162,8 @@ class JointEmbedding(Objective):
         self.criterion, self.energy, self.views = criterion, energy, views
         self.asks, self.answers = asks, answers
         self.extras = nn.ModuleList(extras)
-        self.answered, self.paired = (list(branches)[-1],), (next(iter(branches)), list(branches)[-1])
+        names = [*branches]
+        self.answered, self.paired = (names[-1],), (names[0], names[-1])
 
     @property
     def encoder(self) -> nn.Module:  # type: ignore[override]
@@ -188,8 +189,8 @@ class JointEmbedding(Objective):
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
         # x is the first view of the first modality; y the second view of a picture, or the last modality
-        names = list(self.embedder.by_name)
-        return self.energies_between(names[0], names[-1], batch, answers)
+        x, y = self.paired
+        return self.energies_between(x, y, batch, answers)
 
     def compares(self, x: str, y: str) -> bool:
         return {x, y} <= self.embedder.by_name.keys() and (x != y or len(self.views) > 1)

@@ -108,16 +108,10 @@ class Predictive(Objective):
     target: Data | Teacher
 
     def __init__(
-        self,
-        *,
-        streams: dict[str, Stream],
-        encoder: nn.Module,
-        target: Data | Teacher | None = None,
-        regularizers: Sequence[Regularizer] = (),
-        given: dict[str, Tokenize] | None = None,
-        show: Show = lambda batch: Shown({}, {}),
-        num_masks: int = 1,
-    ) -> None:
+        self, *, streams: dict[str, Stream], encoder: nn.Module, target: Data | Teacher | None = None,
+        regularizers: Sequence[Regularizer] = (), given: dict[str, Tokenize] | None = None,
+        show: Show = lambda batch: Shown({}, {}), num_masks: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.encoder, self.num_masks = encoder, num_masks
         self.streams = nn.ModuleDict(streams)
