@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmssl.losses.criterion import Criterion
+from mmssl.losses.segments import WHOLE, Segments
 from mmssl.losses.views import Views, mean_of_pairs, pairs
 
 MOST = 100.0  # inverse of a learnt temperature
@@ -65,9 +66,12 @@ class CrossModal(Criterion):
     et al. 2021, section 2.5).
     """
 
-    def __init__(self, temperature: float, names: tuple[str, ...], *, centre: str = "", learnt: bool = False) -> None:
+    def __init__(
+        self, temperature: float, names: tuple[str, ...], *, centre: str = "", learnt: bool = False,
+        segments: Segments = WHOLE,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.names = names
+        self.names, self.segments = names, segments
         self.couples = [
             (a, b)
             for a in range(len(names))
@@ -79,13 +83,14 @@ class CrossModal(Criterion):
 
     def forward(self, queries: Views, keys: Views, index: Int[Tensor, " B"]) -> dict[str, Float[Tensor, ""]]:
         value, present, _ = queries.gathered()
-        value = normalize(value, dim=-1)
         scale = 1 / self.temperature if self.log_scale is None else self.log_scale.exp()
         terms = {}
         for a, b in self.couples:
             both = present[a] & present[b]
-            similarity = (inner(value[a], value[b]) * scale).masked_fill(~both[None], ABSENT)
-            back = (inner(value[b], value[a]) * scale).masked_fill(~both[None], ABSENT)
+            compared = self.segments.compared(self.names[a], self.names[b], value[a], value[b])
+            one, other = (normalize(points, dim=-1) for points in compared)
+            similarity = (inner(one, other) * scale).masked_fill(~both[None], ABSENT)
+            back = (inner(other, one) * scale).masked_fill(~both[None], ABSENT)
             per_sample = -0.5 * (similarity.log_softmax(-1).diagonal() + back.log_softmax(-1).diagonal())
             terms[f"{self.names[a]}_{self.names[b]}"] = torch.where(both, per_sample, 0.0).mean() / len(self.couples)
         return terms

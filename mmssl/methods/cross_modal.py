@@ -1,8 +1,10 @@
 """Methods that learn from modalities that occur together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+
+from torch import nn
 
 from mmssl.augment import View
 from mmssl.corruption import replace_tokens
@@ -11,16 +13,37 @@ from mmssl.errors import ConfigError
 from mmssl.losses.contrastive import CrossModal
 from mmssl.losses.criterion import Criterion
 from mmssl.losses.redundancy import BarlowTwins, VarianceInvarianceCovariance
+from mmssl.losses.segments import Segments
 from mmssl.methods.frames import frame_prediction_latent
 from mmssl.methods.pixels import Count, Positive, Ratio, only, visible_only
-from mmssl.modalities.grids import Words
+from mmssl.modalities.grids import Cut, Words
 from mmssl.models.predictor import WordHead
-from mmssl.models.projector import perceptron
-from mmssl.objectives import Branch, JointEmbedding, Objective, Predictive, SameClip, Stream, Together
-from mmssl.objectives.predictive import Energy
+from mmssl.models.projector import AtAllTimes, perceptron
+from mmssl.objectives import (
+    Branch,
+    JointEmbedding,
+    Objective,
+    Predictive,
+    SameClip,
+    SameSegments,
+    SegmentedBranch,
+    Stream,
+    Together,
+    even_ends,
+)
+from mmssl.objectives.joint_embedding import Extra
+from mmssl.objectives.predictive import Energy, Tokenize
 from mmssl.sections import CountOrZero, NonNegative
 
 BOTH = ("video", "audio")
+
+
+def evened(cut: Cut) -> Tokenize:
+    """The patches of a spectrogram of which nothing tells where it begins and ends."""
+    return lambda views: cut.tokenize([even_ends(view) for view in views])
+
+
+TOKENIZE: dict[str, Callable[[Cut], Tokenize]] = {"video": lambda cut: cut.tokenize, "audio": evened}
 
 
 def branch_of_each(encoder: Any, names: Sequence[str], *widths: int) -> dict[str, Branch]:
@@ -32,35 +55,62 @@ def branch_of_each(encoder: Any, names: Sequence[str], *widths: int) -> dict[str
     }
 
 
+def segment_by_segment(encoder: Any, names: Sequence[str], num_segments: int, *widths: int) -> dict[str, Branch]:
+    """As `branch_of_each`, but the point of what lasts is that of each of its segments side by side; what does not says
+    the same at all times. ConfigError where a segment is no whole number of patches.
+    """
+    branches = branch_of_each(encoder, names, *widths)
+    for name, branch in branches.items() if num_segments > 1 else ():
+        if name not in TOKENIZE:
+            branch.projector = nn.Sequential(branch.projector, AtAllTimes(num_segments))
+            continue
+        cut = encoder.cut(name)
+        if cut.grid[0] % num_segments:
+            raise ConfigError(
+                f"method.num_segments {num_segments}: {name} has {cut.grid[0]} patches in time; expected a divisor"
+            )
+        branches[name] = SegmentedBranch(
+            name=name, tokenize=TOKENIZE[name](cut), projector=branch.projector, num_segments=num_segments
+        )
+    return branches
+
+
 def contrast(
-    encoder: Any, names: tuple[str, ...], temperature: float, *widths: int, same_clip: Sequence[SameClip] = ()
-) -> JointEmbedding:
+    encoder: Any, names: tuple[str, ...], temperature: float, *widths: int, num_segments: int = 1,
+    same_clip: Sequence[Extra] = (),
+) -> JointEmbedding:  # fmt: skip
     """Each modality's embedding among all samples' of each other one."""
+    segments = Segments(num_segments, BOTH)
     return JointEmbedding(
-        encoder=encoder, branches=branch_of_each(encoder, names, *widths), criterion=CrossModal(temperature, names),
-        energy=cosine, views=(View(),), extras=same_clip,
+        encoder=encoder, branches=segment_by_segment(encoder, names, num_segments, *widths),
+        criterion=CrossModal(temperature, names, segments=segments), energy=cosine, views=(View(),), extras=same_clip,
+        segments=segments,
     )  # fmt: skip
 
 
-def moments(encoder: Any, temperature: float, weight: float, num_moments: int) -> list[SameClip]:
+def moments(encoder: Any, temperature: float, weight: float, num_moments: int, num_segments: int) -> list[Extra]:
     """Negatives from the same clip; none where nothing asks for them."""
     if not (weight and num_moments):
         return []
+    if num_segments > 1:
+        return [SameSegments(BOTH, num_segments=num_segments, temperature=temperature, weight=weight)]
     cuts = {name: only(encoder, name).cut(name) for name in BOTH}
     return [SameClip(cuts, temperature=temperature, weight=weight, num_moments=num_moments)]
 
 
 def audio_visual_contrastive(
     encoder: Any, modalities: Any, *, temperature: Positive = 0.07, same_clip_weight: NonNegative = 1.0,
-    num_moments: CountOrZero = 1, projector_width: Count = 512, embedding_width: Count = 128,
+    num_moments: CountOrZero = 1, num_segments: Count = 1, projector_width: Count = 512, embedding_width: Count = 128,
 ) -> Objective:  # fmt: skip
     """A clip's sound among the sounds of all other clips, and its picture among theirs (Morgado et al. 2020,
     arXiv:2004.12943, cross-modal discrimination; negatives from the batch), and among its own sound at `num_moments`
-    other times (Korbar et al. 2018, arXiv:1807.00230). `same_clip_weight=0`: other clips alone.
+    other times (Korbar et al. 2018, arXiv:1807.00230). `same_clip_weight=0`: other clips alone. With `num_segments`
+    picture and sound are compared in as many stretches of time, each with that of the same time: the energy of a pair
+    is then their mean, weighted by how much each says.
     """
     return contrast(
-        visible_only(encoder), BOTH, temperature, projector_width, embedding_width,
-        same_clip=moments(encoder, temperature, same_clip_weight, num_moments),
+        visible_only(encoder), BOTH, temperature, projector_width, embedding_width, num_segments=num_segments,
+        same_clip=moments(encoder, temperature, same_clip_weight, num_moments, num_segments),
     )  # fmt: skip
 
 
@@ -117,9 +167,11 @@ def multimodal(
     latent_width: Count = 8, latent_weight: Positive = 2e-3, free_nats: NonNegative = 1.5, predictor_layers: Count = 2,
     predictor_width: Count = 128, predictor_heads: Count = 4, embedding_width: Count = 64,
     future_weight: Positive = 10.0, same_clip_weight: NonNegative = 0.0, num_moments: CountOrZero = 1,
+    num_segments: Count = 1, contrast_weight: Positive = 1.0,
 ) -> Objective:  # fmt: skip
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
-    brings the error of pixels to the size of the other two. `same_clip_weight`: as in `audio_visual_contrastive`.
+    brings the error of pixels to the size of the other two. `same_clip_weight` and `num_segments`: as in
+    `audio_visual_contrastive`.
     """
     words = only(encoder, "text").cuts["text"]
     if not isinstance(words, Words):
@@ -138,8 +190,10 @@ def multimodal(
             predictor_width=predictor_width, predictor_heads=predictor_heads,
         ),
         "contrast": contrast(
-            encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width,
-            same_clip=moments(encoder, temperature, same_clip_weight, num_moments),
+            encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width, num_segments=num_segments,
+            same_clip=moments(encoder, temperature, same_clip_weight, num_moments, num_segments),
         ),
     }  # fmt: skip
-    return Together(encoder=encoder, parts=parts, weights={"words": 1.0, "future": future_weight, "contrast": 1.0})
+    return Together(
+        encoder=encoder, parts=parts, weights={"words": 1.0, "future": future_weight, "contrast": contrast_weight}
+    )

@@ -2,6 +2,7 @@
 
 import itertools
 
+from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
@@ -27,6 +28,17 @@ class UnitLength(nn.Module):
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         return normalize(x, dim=-1)
+
+
+class AtAllTimes(nn.Module):
+    """The same point so many times side by side: that of what does not change, beside segments of what does."""
+
+    def __init__(self, num_segments: int) -> None:
+        super().__init__()
+        self.num_segments = num_segments
+
+    def forward(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B S_P"]:
+        return repeat(x, "b p -> b (s p)", s=self.num_segments)
 
 
 class UnitLinear(nn.Module):

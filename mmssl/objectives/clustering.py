@@ -12,7 +12,7 @@ from mmssl.batch import Batch
 from mmssl.distributed import gather
 from mmssl.models.groups import Groups
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.joint_embedding import Branch
+from mmssl.objectives.branches import Branch
 
 
 class EncoderFeatures(nn.Module):

@@ -13,7 +13,7 @@ from mmssl.distributed import gather
 from mmssl.models.classifiers import LinearClassifier
 from mmssl.models.groups import Groups
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.joint_embedding import Branch
+from mmssl.objectives.branches import Branch
 
 ABSENT = -1  # the label of a sample that is not grouped
 

@@ -5,74 +5,21 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from einops import rearrange, reduce
-from jaxtyping import Bool, Float
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmssl.augment import View
 from mmssl.batch import Batch
 from mmssl.losses.criterion import Criterion
+from mmssl.losses.segments import WHOLE, Segments
 from mmssl.losses.views import Views, mean_of_pairs, pairs
 from mmssl.models.target import Copy
 from mmssl.objectives.base import Objective, Output
-from mmssl.objectives.predictive import Energy, Tokenize, pooled
-from mmssl.tokens import without
+from mmssl.objectives.branches import Branch
+from mmssl.objectives.predictive import Energy
 
 Item = tuple[str, int]  # a view of a modality: all views of all modalities of a sample, in order, are numbered
-
-
-class Branch(nn.Module):
-    """One modality's way: views -> tokens -> the encoder -> mean over tokens -> projector."""
-
-    tokenize: Tokenize
-
-    def __init__(self, *, name: str, tokenize: Tokenize, projector: nn.Module) -> None:
-        super().__init__()
-        self.name, self.tokenize, self.projector = name, tokenize, projector
-
-    def forward(
-        self, encoder: nn.Module, views: list[Tensor], present: Bool[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "V B P"], Float[Tensor, "V B D"]]:
-        """The projected views and the encoder's own embeddings of them; views of one size go in one pass."""
-        groups = [list(group) for _, group in groupby(views, key=lambda view: view.shape)]
-        feature = torch.cat([self.features(encoder, torch.cat(group), present.repeat(len(group))) for group in groups])
-        value = rearrange(self.projector(feature), "(v b) p -> v b p", v=len(views))
-        return value.float(), rearrange(feature, "(v b) d -> v b d", v=len(views))
-
-    def features(self, encoder: nn.Module, view: Tensor, present: Bool[Tensor, " B"]) -> Float[Tensor, "B D"]:
-        """The mean of the encoder's embeddings of a view's tokens."""
-        tokens = without(self.tokenize([view]), present)
-        return pooled({self.name: encoder({self.name: tokens})[self.name]})
-
-
-class JigsawBranch(Branch):
-    """A view of five axes, (B, pieces, C, h, w), is embedded piece by piece, the embeddings in their order joined by a
-    linear layer (Misra & van der Maaten 2019, arXiv:1912.01991, section 3.2); others go the usual way.
-    """
-
-    def __init__(
-        self, *, name: str, tokenize: Tokenize, projector: nn.Module, piece: nn.Module, joined: nn.Module
-    ) -> None:
-        super().__init__(name=name, tokenize=tokenize, projector=projector)
-        self.piece, self.joined = piece, joined
-
-    def forward(
-        self, encoder: nn.Module, views: list[Tensor], present: Bool[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "V B P"], Float[Tensor, "V B D"]]:
-        values, features = [], []
-        for view in views:
-            if view.ndim == 4:
-                value, feature = super().forward(encoder, [view], present)
-                values.append(value[0])
-                features.append(feature[0])
-                continue
-            num_pieces = view.shape[1]
-            pieces = rearrange(view, "b n c h w -> (b n) c h w")
-            feature = self.features(encoder, pieces, present.repeat_interleave(num_pieces))
-            joined = self.joined(rearrange(self.piece(feature), "(b n) p -> b (n p)", n=num_pieces))
-            values.append(joined.float())
-            features.append(reduce(feature, "(b n) d -> b d", "mean", n=num_pieces))
-        return torch.stack(values), torch.stack(features)
 
 
 class Embedder(nn.Module):
@@ -95,7 +42,7 @@ class Embedder(nn.Module):
         values, present, features = [], [], []
         for name, group in groupby(items, key=lambda item: item[1][0]):
             views = [batch.views[name][view] for _, (_, view) in group]
-            value, feature = self.by_name[name](self.encoder, views, batch.present(name))
+            value, feature = self.by_name[name](self.encoder, views, batch)
             values.append(value)
             features.append(feature.mean(0))
             present += [batch.present(name)] * len(views)
@@ -154,12 +101,13 @@ class JointEmbedding(Objective):
         views: tuple[View, ...], predictor: nn.Module | None = None,
         asks: tuple[int, ...] | None = None, answers: tuple[int, ...] | None = None,
         teacher: Callable[[nn.Module], Any] = lambda student: Itself(), extras: Sequence[Extra] = (),
+        segments: Segments = WHOLE,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedder = Embedder(encoder, branches)
         self.predictor = nn.Identity() if predictor is None else predictor
         self.teacher = teacher(self.embedder)
-        self.criterion, self.energy, self.views = criterion, energy, views
+        self.criterion, self.energy, self.views, self.segments = criterion, energy, views, segments
         self.asks, self.answers = asks, answers
         self.extras = nn.ModuleList(extras)
         names = [*branches]
@@ -179,7 +127,10 @@ class JointEmbedding(Objective):
         for extra in self.extras:
             terms |= extra(self.embedder, views, batch)
         with torch.no_grad():
-            energy = mean_of_pairs(self.energy(queries.value[:, None], keys.value[None]), pairs(queries, keys))
+            names = [name for name, _ in self.embedder.items(batch)]
+            x, y = ([names[number] for number in of.number] for of in (queries, keys))
+            each = self.segments.energies(self.energy, x, y, queries.value, keys.value)
+            energy = mean_of_pairs(each, pairs(queries, keys))
         return Output(terms, energy, feature.detach(), queries.value[0].detach())
 
     def queries(self, views: Views) -> Views:
@@ -200,7 +151,7 @@ class JointEmbedding(Objective):
             return super().energies_between(x, y, batch)
         queries = self.queries(self.embedder(batch, (self.number(batch, x, 0),))[0])
         keys = self.keys(batch if answers is None else answers, y)
-        return between(self.energy, queries.value[0], keys.value[0])
+        return between(self.energy, *self.segments.compared(x, y, queries.value[0], keys.value[0]))
 
     def keys(self, batch: Batch, name: str) -> Views:
         """What the teacher says of a modality of a batch: of its second view, where it has several."""

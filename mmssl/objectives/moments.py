@@ -3,6 +3,7 @@
 from math import gcd, prod
 
 import torch
+from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -12,8 +13,8 @@ from mmssl.crop import window
 from mmssl.errors import ConfigError
 from mmssl.losses.views import Views
 from mmssl.modalities.grids import Cut
-from mmssl.objectives.joint_embedding import Branch, Embedder, Extra
-from mmssl.objectives.predictive import pooled
+from mmssl.objectives.branches import Branch
+from mmssl.objectives.joint_embedding import Embedder, Extra
 from mmssl.random import Draw
 from mmssl.tokens import Tokens, without
 
@@ -98,18 +99,42 @@ class SameClip(Extra):
         branch, count = embedder.by_name[name], len(windows)
         present, placed_at = batch.present(name).repeat(count), place.repeat(count)
         tokens = placed(branch, windows.flatten(0, 1), present, placed_at, self.cuts[name], self.parts)
-        feature = pooled({name: embedder.encoder({name: tokens})[name]})
+        feature = branch.feature(embedder.encoder, tokens)
         return branch.projector(feature).float().unflatten(0, (count, -1))
 
 
-def even_ends(windows: Float[Tensor, "K B T *_"]) -> Float[Tensor, "K B T *_"]:
+class SameSegments(Extra):
+    """-log of the share of a segment's own time among all segments of the same clip, of the sound by the picture and of
+    the picture by the sound: exp(cosine / temperature) over their sum. The mean over segments, both ways and samples,
+    `weight` times; exactly 0 for a sample that lacks one of the two.
+
+    The negatives of `SameClip` where clips are compared in segments that are embedded alone: they cost nothing more,
+    and are the other times for each other.
+    """
+
+    def __init__(self, names: tuple[str, str], *, num_segments: int, temperature: float, weight: float) -> None:
+        super().__init__()
+        self.names, self.num_segments, self.temperature, self.weight = names, num_segments, temperature, weight
+
+    def forward(self, embedder: Embedder, views: Views, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        items = embedder.items(batch)
+        points = (views.value[items.index((name, 0))] for name in self.names)
+        x, y = (normalize(rearrange(point, "b (s p) -> b s p", s=self.num_segments), dim=-1) for point in points)
+        similarity = einsum(x, y, "b s p, b t p -> b s t") / self.temperature
+        there, back = (of.log_softmax(-1).diagonal(dim1=1, dim2=2) for of in (similarity, similarity.mT))
+        both = batch.present(self.names[0]) & batch.present(self.names[1])
+        per_sample = torch.where(both, -0.5 * (there + back).mean(-1), 0.0)
+        return {f"{self.names[0]}_to_{self.names[1]}.moment": self.weight * per_sample.mean()}
+
+
+def even_ends(windows: Float[Tensor, "*K W F"]) -> Float[Tensor, "*K W F"]:
     """Windows of a spectrogram whose first and last column are those beside them.
 
     The clip's own first and last column see the silence beyond it, 3 dB less of a steady noise: enough to tell, from
     the sound alone, a window that begins or ends with the clip.
     """
-    inner = windows[:, :, 1:-1]
-    return torch.cat([inner[:, :, :1], inner, inner[:, :, -1:]], 2)
+    inner = windows[..., 1:-1, :]
+    return torch.cat([inner[..., :1, :], inner, inner[..., -1:, :]], -2)
 
 
 def placed(
