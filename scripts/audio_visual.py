@@ -23,13 +23,15 @@ from mmssl.methods import METHODS
 COMMON = ["train.evaluate_every_steps=1000000", "train.save_every_steps=1000000", "evaluate.documents=400"]
 WORLD = ["data.source=savanna", "data.samples=4000", "data.heldout=0.1"]
 PLAIN = ["views.smallest_area=1.0"]  # of the world: what is cut away may be what is heard
+WHOLE = ["method.num_segments=1", "encoder.frames=2"]  # clips are not cut into segments
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
-    "audio_visual_contrastive": ("audio_visual_contrastive", []),
+    "audio_visual_contrastive": ("audio_visual_contrastive", WHOLE),
+    "audio_visual_contrastive_segments": ("audio_visual_contrastive", []),
     "audio_visual_contrastive_long": (  # with --seconds 5100
         "audio_visual_contrastive",
-        ["data.samples=40000", "data.heldout=0.025", "train.batch_size=64", "method.num_moments=3"],
+        [*WHOLE, "data.samples=40000", "data.heldout=0.025", "train.batch_size=64", "method.num_moments=3"],
     ),
-    "audio_visual_contrastive_other_clips": ("audio_visual_contrastive", ["method.same_clip_weight=0.0"]),
+    "audio_visual_contrastive_other_clips": ("audio_visual_contrastive", [*WHOLE, "method.same_clip_weight=0.0"]),
     "xdc": ("xdc", []),
     "av_cluster": ("av_cluster", []),
     "audio_visual_vicreg": ("audio_visual_vicreg", []),

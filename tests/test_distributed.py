@@ -32,9 +32,13 @@ METHODS = {  # every method, some with options
     "frame_prediction with resnet_video": ("frame_prediction", {"encoder": "resnet_video"}),
     **{f"jepa_with_latent with {limit}": ("jepa_with_latent", {"limit": limit}) for limit in LIMITS},
     **{f"ijepa with {kind}": ("ijepa", {"keeps_apart": kind}) for kind in ("sigreg", "vicreg", "nothing")},
+    "audio_visual_contrastive in segments": ("audio_visual_contrastive", {"num_segments": 4}),
     **{f"{name} with absent": (name, {}) for name in OF_BOTH},
 }
-GATHERING = ("simclr", "vicreg", "ijepa with sigreg", "ijepa with vicreg", "audio_visual_contrastive")
+GATHERING = (
+    "simclr", "vicreg", "ijepa with sigreg", "ijepa with vicreg", "audio_visual_contrastive",
+    "audio_visual_contrastive in segments",
+)  # fmt: skip
 SPOILT = (*(f"{name} without gather" for name in GATHERING), "byol with stock norm")
 VIEWS = torch.randn(2, SAMPLES, 4, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmssl.augment import View, turns
@@ -18,19 +18,15 @@ from mmssl.objectives.branches import Branch
 class EncoderFeatures(nn.Module):
     """Samples are described by what the encoder says of them now."""
 
-    def forward(
-        self, branch: Branch, encoder: nn.Module, view: Tensor, present: Bool[Tensor, " B"]
-    ) -> Float[Tensor, "B F"]:
-        return branch.features(encoder, view, present).float()
+    def forward(self, branch: Branch, encoder: nn.Module, view: Tensor, batch: Batch) -> Float[Tensor, "B F"]:
+        return branch.features(encoder, view, batch.present(branch.name)).float()
 
 
 class ProjectedFeatures(nn.Module):
     """Samples are described by their projection."""
 
-    def forward(
-        self, branch: Branch, encoder: nn.Module, view: Tensor, present: Bool[Tensor, " B"]
-    ) -> Float[Tensor, "B F"]:
-        return branch(encoder, [view], present)[0][0]
+    def forward(self, branch: Branch, encoder: nn.Module, view: Tensor, batch: Batch) -> Float[Tensor, "B F"]:
+        return branch(encoder, [view], batch)[0][0]
 
 
 class PretrainedFeatures(nn.Module):
@@ -41,11 +37,9 @@ class PretrainedFeatures(nn.Module):
         self.encoder, self.branch = encoder.requires_grad_(False), branch
 
     @torch.no_grad()
-    def forward(
-        self, branch: Branch, encoder: nn.Module, view: Tensor, present: Bool[Tensor, " B"]
-    ) -> Float[Tensor, "B F"]:
+    def forward(self, branch: Branch, encoder: nn.Module, view: Tensor, batch: Batch) -> Float[Tensor, "B F"]:
         self.encoder.eval()
-        return self.branch.features(self.encoder, view, present).float()
+        return self.branch.features(self.encoder, view, batch.present(branch.name)).float()
 
 
 class Clustering(Objective):
@@ -69,7 +63,7 @@ class Clustering(Objective):
 
     def forward(self, batch: Batch) -> Output:
         views = [batch.views[self.name][number] for number in self.asks]
-        value, feature = self.branch(self.encoder, views, batch.present(self.name))
+        value, feature = self.branch(self.encoder, views, batch)
         label = self.groups.label[:, batch.draw.index] if self.training else self.clusters(batch)
         energy = [
             -self.log_probability(one, batch, number).gather(-1, label[..., None])[..., 0]
@@ -95,10 +89,10 @@ class Clustering(Objective):
         """The nearest cluster of each sample's second view, or of the only one."""
         views = batch.views[self.name]
         view = views[min(1, len(views) - 1)]
-        return self.groups.nearest(self.description(self.branch, self.encoder, view, batch.present(self.name)))
+        return self.groups.nearest(self.description(self.branch, self.encoder, view, batch))
 
     def energies(self, batch: Batch, answers: Batch | None = None) -> Float[Tensor, "A B"]:
-        value, _ = self.branch(self.encoder, [batch.views[self.name][0]], batch.present(self.name))
+        value, _ = self.branch(self.encoder, [batch.views[self.name][0]], batch)
         log_probability = self.log_probability(value[0], batch, 0)
         label = self.clusters(batch if answers is None else answers)
         return -torch.stack([row[:, chosen] for row, chosen in zip(log_probability, label, strict=True)]).mean(0)
@@ -119,10 +113,7 @@ class Clustering(Objective):
         described = torch.zeros(0, len(self.groups.mean))
         if not self.groups.remembers:
             self.eval()
-            found = [
-                self.description(self.branch, self.encoder, batch.views[self.name][0], batch.present(self.name))
-                for batch in batches
-            ]
+            found = [self.description(self.branch, self.encoder, batch.views[self.name][0], batch) for batch in batches]
             described = gather(torch.cat(found))[: self.groups.label.shape[1]]
         self.groups.regroup(described)
         return self.classifier.renew(int(self.groups.turn))
