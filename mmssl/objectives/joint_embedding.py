@@ -131,7 +131,8 @@ class JointEmbedding(Objective):
             x, y = ([names[number] for number in of.number] for of in (queries, keys))
             each = self.segments.energies(self.energy, x, y, queries.value, keys.value)
             energy = mean_of_pairs(each, pairs(queries, keys))
-        return Output(terms, energy, feature.detach(), queries.value[0].detach())
+        compared, _ = self.segments.compared(x[0], x[0], queries.value[0], queries.value[0])
+        return Output(terms, energy, feature.detach(), compared.detach())
 
     def queries(self, views: Views) -> Views:
         """The views after the predictor."""

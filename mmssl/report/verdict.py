@@ -29,8 +29,8 @@ class Finding(NamedTuple):
 def judge(evaluation: dict[str, Any]) -> list[Finding]:
     """A finding for each thing that this run measured; what was not measured is not judged."""
     judges = (
-        _collapse, _temporal, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _probe, _absent,
-        _collapse_of_parts,
+        _collapse, _temporal, _energy, _cross_entropy, _frames, _rank, _futures, _retrieval, _synchrony, _probe,
+        _absent, _collapse_of_parts,
     )  # fmt: skip
     return [finding for one in judges if (finding := one(evaluation)) is not None]
 
@@ -169,6 +169,21 @@ def _retrieval(evaluation: dict[str, Any]) -> Finding | None:
         listed += f". Among candidates of another kind {sum(distinct) / len(distinct):.0%}"
     title = "Retrieval R@1" if len(names) == 1 else f"Retrieval R@1, mean of {len(names)}"
     return Finding(state, title, f"{mean:.0%}", f"{sentence}{listed}.")
+
+
+def _synchrony(evaluation: dict[str, Any]) -> Finding | None:
+    """Whether sound and picture are known to belong to one moment; judged by what the sound alone tells."""
+    found = {key: evaluation.get(f"sync.{key}") for key in ("auroc", "chance_auroc", "offset_seconds", "clips")}
+    auroc, alone, seconds, clips = found.values()
+    if not is_finite(auroc):
+        return None
+    sentence = f"The sound of a clip has a lower energy than the same sound moved in {auroc:.1%} of comparisons"
+    sentence += f"; with another clip's picture in {alone:.1%}" if is_finite(alone) else ""
+    sentence += f". The moment is off by {seconds:.2f} s on average" if is_finite(seconds) else ""
+    chance = max(0.5, alone) if is_finite(alone) else 0.5
+    error = (chance * (1 - chance) / clips) ** 0.5 if is_finite(clips) and clips > 0 else 0.0
+    state = "bad" if auroc <= chance + 2 * error else "good" if auroc >= (1 + chance) / 2 else "warning"
+    return Finding(state, "Synchrony AUROC", f"{auroc:.3f}", f"{sentence}.")
 
 
 def _probe(evaluation: dict[str, Any]) -> Finding | None:

@@ -140,6 +140,13 @@ def test_pictures_say_the_same_at_all_times():
         energies = part.energies_between("image", "audio", batch)
     assert torch.equal(image[:, 0], image[:, 1])
     assert not torch.allclose(sound[:, 0], sound[:, 1])
+    # of what is compared, the dimensions in which it can spread: those of one segment of words, and of all of a clip
+    told = part(batch).compared
+    assert told is not None
+    assert told.shape == (COUNT, 16)
+    clip = made()(tiny_batch(METHOD, COUNT)).compared
+    assert clip is not None
+    assert clip.shape == (COUNT, 4 * 16)
     expected = 1 - nn.functional.cosine_similarity(image[:, None, 0], sound.mean(1)[None], dim=-1)
     torch.testing.assert_close(energies, expected, atol=1e-5, rtol=1e-5)
 

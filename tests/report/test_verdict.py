@@ -71,6 +71,17 @@ def test_retrieval_is_judged_by_its_worst_pair_against_chance(recall: float, sta
     assert f"Text → image 80%, image → text {recall:.0%}." in found.sentence
 
 
+@pytest.mark.parametrize("auroc, state", [(0.99, "good"), (0.75, "warning"), (0.66, "bad"), (0.4, "bad")])
+def test_synchrony_is_judged_by_what_the_sound_alone_tells(auroc: float, state: str):
+    # 128 clips know a share of 0.62 to 0.043, twice that is 0.086
+    (found,) = judge({"sync.auroc": auroc, "sync.chance_auroc": 0.62, "sync.offset_seconds": 0.05, "sync.clips": 128.0})
+    assert (found.state, found.title, found.value) == (state, "Synchrony AUROC", f"{auroc:.3f}")
+    assert f"in {auroc:.1%} of comparisons; with another clip's picture in 62.0%" in found.sentence
+    assert "off by 0.05 s on average" in found.sentence
+    (alone,) = judge({"sync.auroc": 0.8})
+    assert (alone.state, alone.sentence.endswith("in 80.0% of comparisons.")) == ("good", True)  # chance is a half
+
+
 def test_retrieval_of_many_pairs_names_the_best_and_the_worst():
     modalities = ("text", "image", "audio", "video")
     pairs = {f"retrieval.{a}_to_{b}.r1": 0.5 for a in modalities for b in modalities if a != b}
