@@ -132,7 +132,7 @@ def read_ffmpeg(
 ) -> tuple[Window, Float[np.ndarray, "C M"]]:
     """The same by FFmpeg, on the clock of the file."""
     window, samples, position, is_heard = None, np.zeros((channels, 0), np.float32), 0, False
-    for time, frame in frames_from(
+    for time, frame, _ in frames_from(
         media, "sound", [(start_seconds - 1.0 - WARM_SECONDS, inf)]
     ):  # no margin exceeds a second
         if window is None:

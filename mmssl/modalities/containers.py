@@ -113,9 +113,10 @@ def last_end(container: Any, stream: Any) -> float:
     return float("-inf")
 
 
-def frames_from(media: Media, kind: Kind, spans: Sequence[Span]) -> Iterator[tuple[float, Any]]:
-    """(time on the file's clock, frame), decoded, for each of ascending spans from a frame before its beginning, or the
-    first one, to one behind its end, or the last one. Frames between spans are left out as far as key frames allow.
+def frames_from(media: Media, kind: Kind, spans: Sequence[Span]) -> Iterator[tuple[float, Any, Any]]:
+    """(time on the file's clock, frame, its stream), decoded, for each of ascending spans from a frame before its
+    beginning, or the first one, to one behind its end, or the last one. Frames between spans are left out as far as key
+    frames allow.
 
     BadSample where there is no such stream and no frame.
     """
@@ -126,9 +127,9 @@ def frames_from(media: Media, kind: Kind, spans: Sequence[Span]) -> Iterator[tup
             if stream is None:
                 raise BadSample(f"no {kind} stream")
             try:
-                for each in walked(file, stream, left, can_seek=can_seek):
+                for time, frame in walked(file, stream, left, can_seek=can_seek):
                     is_empty = False
-                    yield each
+                    yield time, frame, stream
                 break
             except CannotSeek:
                 can_seek = False

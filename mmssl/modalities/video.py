@@ -16,6 +16,7 @@ from mmssl.modalities.region import Media
 
 UPRIGHT = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 ROUNDING_SECONDS = 1e-6  # a time that was asked for may be later by so much
+WIDEST = 16  # that a pixel is, or high
 LATE_SECONDS = 0.1  # that a file may end before it says, where that is more than a frame
 
 
@@ -66,25 +67,28 @@ def decode_clips(
     for (start, end), asked in zip(windows, times, strict=True):
         clip = np.empty((frames, 3, size, size), dtype=np.uint8)
         for part, time in enumerate(asked):
-            frame, ends = next(shown)
+            frame, stream, ends = next(shown)
             if ends <= start:
                 raise BadSample(f"no frame from {start:g} s on")
             if ends + late <= time < end:
                 raise BadSample(f"no frame from {ends:g} s on, {end:g} s were expected")
             if frame is not previous:
-                previous, picture = frame, picture_of(frame, size)
+                previous, picture = frame, picture_of(frame, size, aspect_of(stream))
             clip[part] = picture
         yield clip
 
 
-def frames_at(media: Media, times: Sequence[Sequence[float]]) -> Iterator[tuple[Any, float]]:
-    """(frame shown, when it ends where it is the last one else infinity) at each of the ascending times of windows."""
+def frames_at(media: Media, times: Sequence[Sequence[float]]) -> Iterator[tuple[Any, Any, float]]:
+    """(frame shown, its stream, when it ends where it is the last one else infinity) at each of the ascending times of
+    windows.
+    """
     asked = chain.from_iterable(times)
     wanted = next(asked, None)
-    begins, shown = 0.0, None
-    for time, frame in frames_from(media, "video", [(window[0], window[-1] + ROUNDING_SECONDS) for window in times]):
+    begins, shown, stream = 0.0, None, None
+    spans = [(window[0], window[-1] + ROUNDING_SECONDS) for window in times]
+    for time, frame, stream in frames_from(media, "video", spans):
         while shown is not None and wanted is not None and wanted < time - ROUNDING_SECONDS:
-            yield shown, inf
+            yield shown, stream, inf
             wanted = next(asked, None)
         if wanted is None:
             return
@@ -92,21 +96,33 @@ def frames_at(media: Media, times: Sequence[Sequence[float]]) -> Iterator[tuple[
     assert shown is not None
     lasts = float((shown.duration or 0) * shown.time_base)
     while wanted is not None:
-        yield shown, max(begins + lasts, np.nextafter(begins, inf))
+        yield shown, stream, max(begins + lasts, np.nextafter(begins, inf))
         wanted = next(asked, None)
 
 
-def picture_of(frame: Any, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
-    """A frame, turned upright, as a square picture, cut around the centre; of what shrinks each pixel is a mean of the
-    area that it covers.
+def aspect_of(stream: Any) -> float:
+    """How wide a pixel of a stream is shown, over its height: 1 where the file does not say; BadSample where that
+    cannot be.
+    """
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if not 1 / WIDEST <= aspect <= WIDEST:
+        raise BadSample(f"pixels that are {aspect:g} times as wide as high")
+    return aspect
+
+
+def picture_of(frame: Any, size: int, aspect: float = 1.0) -> UInt8[np.ndarray, "3 {size} {size}"]:
+    """A frame, its pixels of this `aspect` (width to height), turned upright, as a square picture, cut around the
+    centre; of what shrinks each pixel is a mean of the area that it covers.
     """
     if frame.is_corrupt:
         raise BadSample(f"a damaged frame at {frame.time:g} s")
     with damage():
         turn = round(frame.rotation / 90) * 90 % 360  # counter-clockwise
-        scale = size / min(frame.width, frame.height)
+        width, height = frame.width * max(aspect, 1), frame.height / min(aspect, 1)
+        scale = min(1, size / min(width, height))
+        sides = (round(scale * width), round(scale * height))
         if scale < 1:  # at once with the change to red, green and blue: thrice as fast as all pixels, then fewer
-            sides = (round(scale * frame.width), round(scale * frame.height))
             frame = frame.reformat(*sides, "rgb24", interpolation="AREA")
         image = frame.to_image()
+        image = image if image.size == sides else image.resize(sides, Image.Resampling.BICUBIC)
         return centre(image.transpose(UPRIGHT[turn]) if turn else image, size)

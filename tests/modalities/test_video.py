@@ -1,6 +1,9 @@
 """Claims about reading videos."""
 
 import os
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -9,7 +12,7 @@ from making_media import SOUND_HZ, tone, video
 
 from mmssl.modalities.audio import decode_audio
 from mmssl.modalities.bad_sample import BadSample
-from mmssl.modalities.video import decode_clips, decode_video, probe_video
+from mmssl.modalities.video import aspect_of, decode_clips, decode_video, probe_video
 
 KINDS = [("mp4", "libx264"), ("mov", "mpeg4"), ("mkv", "libx264"), ("webm", "libvpx"), ("gif", "gif")]
 
@@ -85,6 +88,40 @@ def test_wide_frames_are_cut_off_around_the_centre(tmp_path):
     frame[:, 8:-8] = 200
     clip = decode_video(video(tmp_path / "a.mp4", [0], frame=frame), 24, 1, 0.0, 0.1)
     assert clip[..., 1:-1].min() > 180
+
+
+def sized(path, aspect: Fraction, frame: np.ndarray):
+    """A video of one frame whose pixels are shown so much wider than high."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = frame.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize("size", [24, 48, 96])  # smaller than the frame, like it, larger
+@pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2), Fraction(1)])
+def test_pixels_that_are_not_square_are_shown_as_the_file_says(tmp_path, suffix, size, aspect):
+    # a quarter of what is shown, in the middle, is white: a square of it, whatever the pixels are
+    height, width = (64, 32) if aspect == 2 else (32, 64) if aspect == Fraction(1, 2) else (64, 64)
+    frame = np.zeros((height, width, 3), np.uint8)
+    frame[height // 4 : -height // 4, width // 4 : -width // 4] = 255
+    shown = decode_video(sized(tmp_path / f"a.{suffix}", aspect, frame), size, 1, 0.0, 0.04)[0].mean(0)
+    assert shown.shape == (size, size)
+    rows, columns = (np.flatnonzero(shown.mean(axis) > 60) for axis in (1, 0))
+    assert (rows[0], columns[0]) == pytest.approx((size / 4, size / 4), abs=size / 24 + 1)
+    assert (rows[-1], columns[-1]) == pytest.approx((3 * size / 4, 3 * size / 4), abs=size / 24 + 1)
+
+
+@pytest.mark.parametrize("aspect", [Fraction(17), Fraction(1, 17)])
+def test_pixels_of_a_shape_that_cannot_be_are_refused(aspect):
+    with pytest.raises(BadSample, match=f"pixels that are {float(aspect):g} times as wide as high"):
+        aspect_of(SimpleNamespace(sample_aspect_ratio=aspect))
+    assert aspect_of(SimpleNamespace(sample_aspect_ratio=None)) == 1.0
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
