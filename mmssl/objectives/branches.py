@@ -44,8 +44,9 @@ class SegmentedBranch(Branch):
     """A view is cut into `num_segments` of equal time, which its grid's first axis must be a multiple of; each is
     embedded and projected alone, and its point is all of them side by side (`losses/segments.py`).
 
-    Where on the whole view's grid the tokens of its segments stand is drawn, the same for all of a sample: a segment
-    does not tell its time.
+    Where on the whole view's grid the tokens of its segments stand is drawn, the same for all of a view: a segment does
+    not tell its time. Each modality has a draw of its own: one place for picture and sound would tell which belong
+    together.
     """
 
     def __init__(self, *, name: str, tokenize: Tokenize, projector: nn.Module, num_segments: int) -> None:
@@ -65,7 +66,7 @@ class SegmentedBranch(Branch):
         tokens = without(self.tokenize([view]), batch.present(self.name))
         value = rearrange(tokens.value, "b (s n) d -> (b s) n d", s=self.num_segments)
         document = rearrange(tokens.place.document, "b (s n) -> (b s) n", s=self.num_segments)
-        first = value.shape[1] * batch.draw.integers("segment_place", self.num_segments)
+        first = value.shape[1] * batch.draw.integers(f"segment_place.{self.name}", self.num_segments)
         position = first.repeat_interleave(self.num_segments)[:, None] + torch.arange(
             value.shape[1], device=first.device
         )

@@ -84,17 +84,31 @@ def test_a_segment_does_not_tell_its_time():
     assert not torch.allclose(after, before, atol=1e-3)  # the control: the segments of a clip differ
 
 
-def test_places_are_drawn_for_each_sample_and_are_the_same_for_its_segments():
-    objective, batch = made(), tiny_batch(METHOD, 8)
+def places(objective: JointEmbedding, name: str, batch: Batch) -> tuple[Tensor, int]:
+    """Where the tokens of each segment of each sample stand, (B, S, N), and how many there are in a segment."""
     seen: list[Tensor] = []
-    objective.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]["video"].place.position))
-    points(objective, "video", batch.views["video"][0], batch)
-    first = seen[0].unflatten(0, (8, SEGMENTS))[:, :, 0]
-    cells = seen[0].shape[1]
+    hook = objective.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0][name].place.position))
+    points(objective, name, batch.views[name][0], batch)
+    hook.remove()
+    return seen[0].unflatten(0, (-1, SEGMENTS)), seen[0].shape[1]
+
+
+def test_places_are_drawn_for_each_sample_and_are_the_same_for_its_segments():
+    found, cells = places(made(), "video", tiny_batch(METHOD, 32))
+    first = found[:, :, 0]
     assert (first == first[:, :1]).all()
-    assert len(first[:, 0].unique()) > 1
-    assert set((first[:, 0] // cells).tolist()) <= set(range(SEGMENTS))
-    assert torch.equal(seen[0] - seen[0][:, :1], torch.arange(cells).expand_as(seen[0]))
+    assert set((first[:, 0] // cells).tolist()) == set(range(SEGMENTS))
+    assert torch.equal(found - found[..., :1], torch.arange(cells).expand_as(found))
+
+
+def test_the_place_of_a_picture_does_not_tell_that_of_its_sound():
+    objective, batch = made(), tiny_batch(METHOD, 256)
+    number = []
+    for name in ("video", "audio"):
+        found, cells = places(objective, name, batch)
+        number.append(found[:, 0, 0] // cells)
+    share = float((number[0] == number[1]).double().mean())
+    assert abs(share - 1 / SEGMENTS) < 4 * (3 / 16 / 256) ** 0.5
 
 
 def test_what_tells_the_begin_and_the_end_of_a_sound_is_not_read():
