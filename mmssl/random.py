@@ -77,6 +77,10 @@ class Draw(NamedTuple):
         turns = torch.cat([epoch * count + turn for turn in range(count)])
         return Draw(self.seed, turns, index.repeat(count)).to(self.index.device)
 
+    def of(self, name: str) -> "Draw":
+        """Other draws of the same samples, as of one of their modalities."""
+        return self._replace(seed=hashed(self.seed, name))
+
     def uniform(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
         """Float32 numbers in [0, 1), 24 bits each, on the device of `index`."""
         count = int(np.prod(shape, dtype=np.int64))

@@ -179,3 +179,11 @@ def test_normal_numbers_depend_neither_on_the_batch_nor_on_uniform_ones_of_the_s
     assert abs(correlation(below, uniform)) < 4
     assert abs(correlation(below[:, 1:], below[:, :-1])) < 4
     assert abs(correlation(below[1:], below[:-1])) < 4
+
+
+def test_the_draws_of_modalities_are_others_and_each_the_same_again():
+    whole = Draw(3, torch.zeros(200, dtype=torch.long), torch.arange(200))
+    video, audio = (whole.of(name).uniform("mask") for name in ("video", "audio"))
+    assert torch.equal(video, whole.of("video").uniform("mask"))
+    for one, other in ((video, audio), (video, whole.uniform("mask"))):
+        assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 4 / 200**0.5

@@ -235,8 +235,10 @@ class Predictive(Objective):
         return tokens, *self.parted(tokens, batch.draw)
 
     def parted(self, tokens: dict[str, Tokens], draw: Draw) -> tuple[dict[str, Tokens], dict[str, Place]]:
-        """What is seen of each modality, and what is hidden of those that are predicted."""
-        pairs = {name: stream.corrupt(tokens[name], draw) for name, stream in self.by_name.items()}
+        """What is seen of each modality, and what is hidden of those that are predicted: each by draws of its own, for
+        masks that are alike would tell which of them belong together.
+        """
+        pairs = {name: stream.corrupt(tokens[name], draw.of(name)) for name, stream in self.by_name.items()}
         seen = {name: tokens[name] for name in self.given} | {name: pair[0] for name, pair in pairs.items()}
         return seen, {name: pair[1] for name, pair in pairs.items()}
 

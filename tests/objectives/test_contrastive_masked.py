@@ -94,3 +94,20 @@ def test_an_encoder_whose_modalities_do_not_see_each_other_is_refused():
     modalities: dict[str, Modality] = {name: GRIDS[name] for name in NAMES}
     with pytest.raises(ConfigError, match=r"expected encoder\.fused=true"):
         METHODS[METHOD](tiny_encoder(modalities), modalities, **MEDIA[METHOD][1])
+
+
+def test_the_mask_of_a_picture_does_not_tell_that_of_its_sound():
+    count = 256
+    batch = tiny_batch(METHOD, count)
+    _, seen, _ = made().by_name["masked"].corrupted(batch)
+    is_seen = [(part.place.position == 0).any(1).double() for part in seen.values()]
+    assert all(0.1 < float(part.mean()) < 0.4 for part in is_seen)
+    together = torch.corrcoef(torch.stack(is_seen))[0, 1]
+    assert abs(float(together)) < 4 / count**0.5
+    plain = [made().by_name["masked"].by_name[name].corrupt for name in NAMES]  # type: ignore[union-attr]
+    tokens = made().by_name["masked"].tokens(batch)
+    alike = [
+        (corrupt(tokens[name], batch.draw)[0].place.position == 0).any(1).double()
+        for name, corrupt in zip(NAMES, plain)
+    ]
+    assert float(torch.corrcoef(torch.stack(alike))[0, 1]) > 0.5  # the control: by one draw
