@@ -170,8 +170,8 @@ def multimodal(
     num_segments: Count = 1, contrast_weight: Positive = 1.0,
 ) -> Objective:  # fmt: skip
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
-    brings the error of pixels to the size of the other two. `same_clip_weight` and `num_segments`: as in
-    `audio_visual_contrastive`.
+    brings the error of pixels to the size of the other two, `contrast_weight` times contrast. `same_clip_weight` and
+    `num_segments`: as in `audio_visual_contrastive`; words and pictures are compared with the mean over segments.
     """
     words = only(encoder, "text").cuts["text"]
     if not isinstance(words, Words):
