@@ -23,8 +23,8 @@ class Segments(NamedTuple):
     lasting: tuple[str, ...] = ()
 
     def compared(
-        self, x: str, y: str, a: Float[Tensor, "*B P"], b: Float[Tensor, "*B P"]
-    ) -> tuple[Float[Tensor, "*B Q"], Float[Tensor, "*B Q"]]:
+        self, x: str, y: str, a: Float[Tensor, "*A P"], b: Float[Tensor, "*B P"]
+    ) -> tuple[Float[Tensor, "*A Q"], Float[Tensor, "*B Q"]]:
         """What is compared of points of the modalities x and y."""
         return (a, b) if self.both_last(x, y) else (self.mean(a), self.mean(b))
 

@@ -53,3 +53,8 @@ def test_energies_of_many_are_those_of_each_pair():
             expected = cosine(*SEGMENTS.compared(x, y, value[row], value[column]))
             torch.testing.assert_close(found[row, column], expected)
     assert not torch.allclose(found[0, 1], cosine(value[0], value[1]))  # the control
+
+
+def test_there_may_be_other_numbers_of_x_and_of_y():
+    few, many = SEGMENTS.compared("text", "audio", FIRST.expand(2, 4), SWAPPED.expand(7, 4))
+    assert (few.shape, many.shape) == ((2, 2), (7, 2))

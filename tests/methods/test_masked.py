@@ -86,7 +86,7 @@ def test_units_reach_the_corruption(savanna_vocabulary, batch, unit):
     objective = tiny_objective("bert", savanna_vocabulary, unit=unit, hidden_ratio=0.4)
     tokens, _, hidden = objective.corrupted(batch)
     for name, order in UNITS.items():
-        _, expected = replace_tokens(savanna_vocabulary, 0.4, order=order)(tokens["text"], batch.draw)
+        _, expected = replace_tokens(savanna_vocabulary, 0.4, order=order)(tokens["text"], batch.draw.of("text"))
         assert torch.equal(hidden["text"].position, expected.position) is (name == unit)
 
 
