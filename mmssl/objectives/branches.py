@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmssl.batch import Batch
 from mmssl.objectives.predictive import Tokenize, pooled
-from mmssl.tokens import Place, Tokens, mean_token, without
+from mmssl.tokens import Place, Tokens, without
 
 
 class Branch(nn.Module):
@@ -67,11 +67,10 @@ class SegmentedBranch(Branch):
         value = rearrange(tokens.value, "b (s n) d -> (b s) n d", s=self.num_segments)
         document = rearrange(tokens.place.document, "b (s n) -> (b s) n", s=self.num_segments)
         first = value.shape[1] * batch.draw.integers(f"segment_place.{self.name}", self.num_segments)
-        position = first.repeat_interleave(self.num_segments)[:, None] + torch.arange(
-            value.shape[1], device=first.device
-        )
+        cells = torch.arange(value.shape[1], device=first.device)
+        position = first.repeat_interleave(self.num_segments)[:, None] + cells
         alone = Tokens(value, Place(position, document, tokens.place.grid))
-        return rearrange(mean_token(encoder({self.name: alone})[self.name]), "(b s) d -> b s d", s=self.num_segments)
+        return rearrange(self.feature(encoder, alone), "(b s) d -> b s d", s=self.num_segments)
 
 
 class JigsawBranch(Branch):
