@@ -112,8 +112,8 @@ def attention(
     if is_half and dropout == 0.0 and not sees_all and not packing.has_parts:
         return varlen(query, key, value, packing.begins, scale, sliding_window, packing.is_causal), None
     is_short = query.device.type == "cpu" and query.shape[2] <= PLAIN_AT_MOST[query.dtype]
-    # without a mask the fused kernel is the faster one on processors that do not multiply matrices in hardware
-    if is_short and not (sees_all and dropout == 0.0 and not has_matrix_units()):
+    # in float32 without a mask the fused kernel is the faster one, but where matrices are multiplied in hardware
+    if is_short and not (sees_all and dropout == 0.0 and query.dtype == torch.float32 and not has_matrix_units()):
         bias = None if sees_all else packing.bias(query, sliding_window)
         return plain(query, key, value, bias, scale, dropout), None
     mask = None if sees_all else packing.visible(sliding_window)

@@ -51,3 +51,19 @@ def test_a_window_hides_though_a_row_is_one_document():
     expected = scaled_dot_product_attention(query, key, value, attn_mask=packing.visible(4)).transpose(1, 2)
     torch.testing.assert_close(near, expected, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(near, far, atol=1e-2)
+
+
+def test_short_rows_of_half_precision_run_as_written_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("mmssl.attention.has_matrix_units", lambda: False)
+    fused = "mmssl.attention.scaled_dot_product_attention"
+    monkeypatch.setattr(fused, lambda *_, **__: pytest.fail("the fused kernel ran, whose backward is slow in bfloat16"))
+    given = [torch.randn(2, 2, 16, 8, generator=torch.Generator().manual_seed(0)) for _ in range(3)]
+    packing = Packing(torch.zeros(2, 16, dtype=torch.long))
+    found, _ = attention(torch.nn.Identity(), *(part.bfloat16() for part in given), None, packing=packing)
+    monkeypatch.undo()
+    expected = scaled_dot_product_attention(*given).transpose(1, 2)
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)
+    monkeypatch.setattr("mmssl.attention.has_matrix_units", lambda: False)
+    monkeypatch.setattr(fused, lambda *_, **__: pytest.fail("in float32 it is the faster one"))
+    with pytest.raises(pytest.fail.Exception, match="faster one"):
+        attention(torch.nn.Identity(), *given, None, packing=packing)
