@@ -42,6 +42,7 @@ GENERATOR = ["method.generator_width=192", "method.latent_width=8", "train.learn
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
     "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
+    "frame_prediction_latent_small": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
     "frame_order": ("frame_order", ["method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]),

@@ -14,9 +14,9 @@ from mmssl.augment import normalise, to_pixels, to_unit
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.evaluate.completion import completed, predictive
-from mmssl.evaluate.frames import CEILING, Quality, crps, diversity, energy_score, of_distribution, quality
+from mmssl.evaluate.frames import Quality, crps, diversity, energy_score, of_distribution, quality
 from mmssl.evaluate.heldout import heldout_batches
-from mmssl.evaluate.judges import clip_features, frechet, hash_of_file, hash_of_weights, load_network, lpips
+from mmssl.evaluate.judges import clip_features, frechet, load_network, lpips
 from mmssl.evaluate.media_features import embedded
 from mmssl.evaluate.worlds import futures_of
 from mmssl.inputs import Inputs
@@ -48,8 +48,7 @@ def future_results(
     `video.psnr` and `video.ssim` are of one prediction (without noise), `best_of.K` of the nearest of K samples;
     `copy_last` is the nearest seen frame, `mean_of_samples` the mean of all samples, `mean_of_futures` that of
     all that could have come, where the world knows. `video.frechet` compares clips whose hidden frames are the first
-    sample with the true ones in the features of `judge` (by default the objective's encoder). `video.protocol` says of
-    what all this was measured.
+    sample with the true ones in the features of `judge` (by default the objective's encoder).
     """
     seen, part = config.method.arguments().get("seen_frames"), predictive(objective)
     if not seen or part is None or "video" not in part.answered:  # a mask shows no frame whole
@@ -69,7 +68,7 @@ def future_results(
     for name in ("frechet", "fvd"):
         true, sampled = (torch.cat(sets.get(f"{name}.{kind}", [torch.empty(0, 1)])) for kind in ("true", "sampled"))
         results |= {f"video.{name}": frechet(true, sampled)} if len(true) > 1 else {}
-    return {**results, "video.protocol": protocol(config, part, judge, len(values.get("video.psnr", [])))}
+    return results
 
 
 def batches_of(heldout: Reader, inputs: Inputs, config: Config, part: Objective) -> Iterator[Batch]:
@@ -176,22 +175,3 @@ def sets_of(found: Clips, batch: Batch, judge: nn.Module, networks: dict[str, An
         if "fvd" in networks:
             features[f"fvd.{kind}"] = clip_features(networks["fvd"], to_unit(pixels))
     return features
-
-
-def protocol(config: Config, part: Objective, judge: nn.Module, clips: int) -> dict[str, Any]:
-    """All that another laboratory needs to measure the same."""
-    files = {"lpips": config.evaluate.lpips_weights, "fvd": config.evaluate.fvd_weights}
-    return {
-        "source": config.data.source, "heldout": config.data.heldout, "clips": clips, "size": config.video.size,
-        "frames": config.video.frames, "seen_frames": config.method.arguments()["seen_frames"],
-        "predicts": config.method.arguments().get("predicts", "future"),
-        "seconds": config.data.seconds, "seed": config.seed,
-        "samples": config.evaluate.futures if part.has_latent else 1,
-        "sampler": "the prior given the seen frames" if part.has_latent else "none: one answer",
-        "pixels": "8 bits, in [0, 1]", "psnr": f"dB of the hidden frames of a clip together, at most {CEILING:g}",
-        "ssim": "Gaussian window of 11 pixels, deviation 1.5, mean over frames",
-        "best_of": "each measure's own best sample of a clip", "mean": "over clips",
-        "frechet": "mean tokens of whole clips, one sample of each clip, against the true clips",
-        "encoder": hash_of_weights(judge),
-        "files": {name: hash_of_file(path) for name, path in files.items() if path},
-    }  # fmt: skip

@@ -25,6 +25,7 @@ from mmssl.evaluate.logmel import logmel_results
 from mmssl.evaluate.media_features import collapse_of, features, joined, prepared, trainable_features
 from mmssl.evaluate.negatives import Negatives, elsewhere
 from mmssl.evaluate.probe import linear_probe
+from mmssl.evaluate.protocol import video_protocol
 from mmssl.evaluate.sync import sync_results
 from mmssl.evaluate.temporal import temporal_results
 from mmssl.evaluate.text import caption_results
@@ -145,6 +146,7 @@ def evaluate_media(
         found = model_results(one, inputs, config, data.heldout, negatives)
         found |= future_results(one, inputs, config, data.heldout, objective.encoder)
         found |= uncertainty_results(one, inputs, config, data.heldout)
+        found |= video_protocol(one, config, data.heldout, objective.encoder, PAIRED)
         if "text" in inputs.modalities and data.vocabulary is not None:
             found |= caption_results(one, data.vocabulary, config, data.heldout)
         if labelled is not None:

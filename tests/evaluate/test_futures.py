@@ -14,7 +14,6 @@ from mmssl.evaluate import futures as module
 from mmssl.evaluate.completion import Completed, completed
 from mmssl.evaluate.frames import quality
 from mmssl.evaluate.futures import future_results, nearest_seen
-from mmssl.evaluate.judges import hash_of_weights
 from mmssl.evaluate.media import is_baseline
 from mmssl.random import hashed
 from mmssl.savanna import digits
@@ -139,18 +138,7 @@ def test_neither_the_portions_nor_the_clips_at_once_change_anything(clips, monke
     monkeypatch.setattr(module, "KEPT_BYTES", 20 * 3 * 4 * 16 * 16 * 2)  # two clips at a time
     parts = future_results(objective, inputs, config, data.heldout)
     for key, value in whole.items():
-        if key != "video.protocol":
-            assert parts[key] == pytest.approx(value, abs=2e-3), key
-
-
-def test_the_protocol_stands_beside_the_figures(clips):
-    config, data, inputs, objective = clips
-    found = future_results(objective, inputs, config, data.heldout)["video.protocol"]
-    expected = {"clips": COUNT, "frames": 4, "seen_frames": SEEN, "size": 16, "seconds": 2.0, "seed": config.seed}
-    assert {key: found[key] for key in expected} == expected
-    assert found["samples"] == config.evaluate.futures == 20
-    assert found["encoder"] == hash_of_weights(objective.encoder)
-    assert "prior" in found["sampler"]
+        assert parts[key] == pytest.approx(value, abs=2e-3), key
 
 
 def test_best_of_is_of_as_many_samples_as_are_drawn(clips, monkeypatch):
@@ -168,7 +156,6 @@ def test_a_model_with_one_answer_is_a_distribution_without_spread(clips, tmp_pat
     found = future_results(objective, inputs, config, data.heldout)
     assert found["video.diversity"] == 0.0
     assert found["video.best_of.1.psnr"] == found["video.best_of.20.psnr"] == found["video.psnr"]
-    assert found["video.protocol"]["samples"] == 1
 
 
 def test_the_nearest_seen_frame_is_the_last_before_a_future_and_the_first_after_a_past():
@@ -203,7 +190,7 @@ def test_guesses_without_a_model_and_facts_of_the_data_have_no_random_weights(cl
     config, data, inputs, objective = clips
     kept = {key for key in future_results(objective, inputs, config, data.heldout) if is_baseline(key)}
     assert {"video.psnr", "video.frechet", "video.mean_of_samples.ssim_per_frame", "video.best_of.5.psnr"} <= kept
-    names = ("copy_last", "mean_of_futures", "of_the_truth", "protocol")
+    names = ("copy_last", "mean_of_futures", "of_the_truth")
     assert not [key for key, name in itertools.product(kept, names) if name in key]
 
 
@@ -219,4 +206,3 @@ def test_with_the_users_networks_lpips_and_fvd_are_measured_and_not_without(clip
     assert found.keys() - plain.keys() == added
     assert len(found["video.lpips_per_frame"]) == 2
     assert found["video.lpips"] == pytest.approx(np.mean(found["video.lpips_per_frame"]))
-    assert found["video.protocol"]["files"].keys() == {"lpips", "fvd"}
