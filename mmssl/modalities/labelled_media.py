@@ -151,13 +151,17 @@ def kind_of(path: str, modalities: tuple[str, ...]) -> str:
 
 
 def first_window(path: str, config: Config, modalities: tuple[str, ...]) -> Values:
-    """What the first window of a file holds."""
+    """What the first window of a file holds; a video that ends within it is refused or filled up by its last frame, as
+    data.short_videos says, and that is told.
+    """
     kind = kind_of(path, modalities)
     file = MediaFile(Path(path), Path(path).name, "", kind, None, False)
-    cutting = cutting_of(config, modalities)._replace(short_videos="hold", clips_per_file=0)
-    samples, bad = samples_of(file, cutting, Path(config.run))
+    samples, bad = samples_of(file, cutting_of(config, modalities)._replace(clips_per_file=0), Path(config.run))
     if not samples:
         raise DataError(f"{path} cannot be used: {bad[0]['reason']}; expected a readable {kind}")
+    if held := samples[0].held_seconds:
+        there = config.data.seconds - held
+        print(f"note: {path} lasts {there:.3g} s; its last frame stands for {held:.3g} s more", file=sys.stderr)
     content = next(decoded_samples(samples[:1], decoding_of(config, modalities, Path(config.run))))
     if isinstance(content, BadSample):
         raise DataError(f"{path} cannot be used: {content}; expected a readable {kind}")

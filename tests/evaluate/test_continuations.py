@@ -101,3 +101,19 @@ def test_of_a_file_that_ends_where_the_model_has_to_go_on_only_the_end_is_read(c
     assert torch.equal(batch.views["video"][0][:1], expected)
     with pytest.raises(DataError, match="expected 1 s or more"):
         clips_of([levels(tmp_path / "short.mp4", 0, 20)], config)
+
+
+def test_a_short_file_of_a_method_with_masks_is_held_and_told_or_refused(config, tmp_path, capsys):
+    method = config.method.model_copy()
+    object.__setattr__(method, "arguments", lambda: {"hidden_ratio": 0.75})
+    masked, short = config.model_copy(update={"method": method}), levels(tmp_path / "short.mp4", 0, 20)
+    batch, unknown = clips_of([short], masked)
+    assert capsys.readouterr().err == f"note: {short} lasts 0.625 s; its last frame stands for 1.38 s more\n"
+    last = batch.views["video"][0][0, 1:].float()
+    assert not unknown
+    assert float((last - last[0]).abs().max()) <= 3
+    clips_of([levels(tmp_path / "whole.mp4", 0, 64)], masked)
+    assert capsys.readouterr().err == ""
+    data = config.data.model_copy(update={"short_videos": "skip"})
+    with pytest.raises(DataError, match=r"short.mp4 cannot be used: 0.625 s, shorter than data.seconds \(2\)"):
+        clips_of([short], masked.model_copy(update={"data": data}))
