@@ -1,7 +1,6 @@
 """Methods that learn from modalities that occur together."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -172,28 +171,36 @@ def multimodal(
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
     brings the error of pixels to the size of the other two, `contrast_weight` times contrast. `same_clip_weight` and
     `num_segments`: as in `audio_visual_contrastive`; words and pictures are compared with the mean over segments.
+    Of any of text, image, audio and video: without text no words are hidden, without video there are no futures.
     """
+    names = tuple(modalities)
+    if len(names) < 2:
+        raise ConfigError(f"method multimodal: the task reads {names[0]} alone; expected several modalities")
+    parts: dict[str, Objective] = {}
+    if "text" in names:
+        parts["words"] = hidden_words(encoder, hidden_ratio)
+    if "video" in names:
+        parts["future"] = frame_prediction_latent(
+            encoder, modalities, seen_frames=seen_frames, latent_per="clip", latent_width=latent_width,
+            latent_weight=latent_weight, free_nats=free_nats, latent_layers=1, predictor_layers=predictor_layers,
+            predictor_width=predictor_width, predictor_heads=predictor_heads,
+        )  # fmt: skip
+    has_times = {*BOTH} <= {*names}
+    parts["contrast"] = contrast(
+        encoder, names, temperature, 2 * encoder.width, embedding_width, num_segments=num_segments,
+        same_clip=moments(encoder, temperature, same_clip_weight * has_times, num_moments, num_segments),
+    )  # fmt: skip
+    weights = {"words": 1.0, "future": future_weight, "contrast": contrast_weight}
+    return Together(encoder=encoder, parts=parts, weights={name: weights[name] for name in parts})
+
+
+def hidden_words(encoder: Any, hidden_ratio: float) -> Predictive:
+    """Masked words, each of them replaced by [MASK]."""
     words = only(encoder, "text").cuts["text"]
     if not isinstance(words, Words):
-        raise ConfigError("method multimodal: needs text as words; expected task multimodal")
+        raise ConfigError("method multimodal: needs text as words; expected task multimodal or captions")
     stream = Stream(
         tokenize=words.tokenize, corrupt=replace_tokens(words.vocabulary, hidden_ratio, mask_ratio=1.0),
         predictor=WordHead(encoder.embed["text"]), energy=cross_entropy,
     )  # fmt: skip
-    future = partial(
-        frame_prediction_latent, seen_frames=seen_frames, latent_per="clip", latent_width=latent_width, latent_layers=1
-    )
-    parts: dict[str, Objective] = {
-        "words": Predictive(streams={"text": stream}, encoder=encoder),
-        "future": future(
-            encoder, modalities, latent_weight=latent_weight, free_nats=free_nats, predictor_layers=predictor_layers,
-            predictor_width=predictor_width, predictor_heads=predictor_heads,
-        ),
-        "contrast": contrast(
-            encoder, tuple(modalities), temperature, 2 * encoder.width, embedding_width, num_segments=num_segments,
-            same_clip=moments(encoder, temperature, same_clip_weight, num_moments, num_segments),
-        ),
-    }  # fmt: skip
-    return Together(
-        encoder=encoder, parts=parts, weights={"words": 1.0, "future": future_weight, "contrast": contrast_weight}
-    )
+    return Predictive(streams={"text": stream}, encoder=encoder)

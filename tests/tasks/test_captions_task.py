@@ -1,4 +1,6 @@
-"""Claims about captions: a run reads the modalities that the config names, and compares text with each of them."""
+"""Claims about captions: a run reads the modalities that the config names, and compares text with each of them, or by
+the method `multimodal` all with all.
+"""
 
 import json
 
@@ -38,3 +40,29 @@ def test_too_few_or_unknown_modalities_are_a_config_error(tmp_path, names):
     path.write_text(TEXT)
     with pytest.raises(ConfigError, match=r"data\.modalities"):
         load_config(path, [f"data.modalities={names}"])
+
+
+@pytest.mark.parametrize(("names", "terms"), [
+    ("image, audio", {"contrast/image_audio"}),
+    ("video, audio", {"future/video", "future/video.z", "contrast/video_audio"}),
+    ("text, image", {"words/text", "contrast/text_image"}),
+])  # fmt: skip
+def test_any_modalities_are_learnt_together_each_by_what_it_is_made_for(tmp_path, names, terms):
+    path, run = tmp_path / "some.yaml", tmp_path / "run"
+    path.write_text(TEXT)
+    method = "{name: multimodal, seen_frames: 2, embedding_width: 16, latent_width: 4, predictor_layers: 1}"
+    asked = [f"run={run}", f"data.modalities=[{names}]", f"method={method}", "video={size: 16, frames: 4}"]
+    assert call("pretrain", path, *asked) == 0
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    assert {key for key in line if "/" in key} == terms
+    found = json.loads((run / "evaluation.json").read_text())
+    ways = {key.split(".")[1] for key in found if key.startswith("retrieval.") and key.endswith(".r1")}
+    first, second = names.split(", ")
+    assert ways == {f"{first}_to_{second}", f"{second}_to_{first}"}
+
+
+def test_pictures_alone_are_too_few_for_all_with_all(tmp_path, capsys):
+    path = tmp_path / "pictures.yaml"
+    path.write_text(TEXT.replace("task: captions", "task: image_pretraining"))
+    assert call("pretrain", path, f"run={tmp_path / 'run'}", "method={name: multimodal}") == 2
+    assert "method multimodal: the task reads image alone; expected several modalities" in capsys.readouterr().err
