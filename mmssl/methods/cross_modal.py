@@ -175,7 +175,7 @@ def multimodal(
     """
     names = tuple(modalities)
     if len(names) < 2:
-        raise ConfigError(f"method multimodal: the task reads {names[0]} alone; expected several modalities")
+        raise ConfigError(f"method multimodal: the task reads {' '.join(names)} alone; expected several modalities")
     parts: dict[str, Objective] = {}
     if "text" in names:
         parts["words"] = hidden_words(encoder, hidden_ratio)
