@@ -41,6 +41,7 @@ SMALL = [  # six times the samples in the same time on a CPU; with --seconds 138
 GENERATOR = ["method.generator_width=192", "method.latent_width=8", "train.learning_rate=3e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
+    "frame_prediction_small": ("frame_prediction", [*SEEN, *SMALL]),
     "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
     "frame_prediction_latent_small": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
