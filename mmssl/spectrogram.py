@@ -15,6 +15,7 @@ from mmssl.random import hashed
 WINDOW_HOPS = 2.5  # length of the window: 25 ms at a hop of 10 ms
 FLOOR_DECIBELS = -80.0  # what is softer counts as silence
 MEAN_DECIBELS, DEVIATION_DECIBELS = -45.0, 20.0  # of ordinary speech, by the measure of `LogMel`
+AT_ONCE = 2**19  # samples on a CPU: the frames of more take new pages from the system each time, half of the time
 ITERATIONS, MOMENTUM = 64, 0.99  # of Griffin-Lim (Perraudin et al. 2013)
 
 
@@ -58,14 +59,20 @@ class LogMel:
             return (decibels - MEAN_DECIBELS) / DEVIATION_DECIBELS
 
     def _power(self, waveform: Float[Tensor, "*B T"]) -> Float[Tensor, "*B frames bands"]:
-        """Through the window, summed over each band's frequencies; the numbers of a column lie side by side."""
-        window = torch.hann_window(self.window, device=waveform.device)
+        """Through the window, summed over each band's frequencies; on a CPU some sounds after others."""
+        sounds = waveform.flatten(0, -2)
+        at_once = max(1, AT_ONCE // sounds.shape[1]) if sounds.device.type == "cpu" else len(sounds)
+        parts = [self._power_of(part) for part in sounds.split(max(1, at_once))]
+        return torch.cat(parts).unflatten(0, waveform.shape[:-1])
+
+    def _power_of(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B frames bands"]:
+        """The same of a batch; the numbers of a column lie side by side."""
+        window = torch.hann_window(self.window, device=sounds.device)
         spectrum = torch.stft(
-            waveform.flatten(0, -2), self.num_fft, self.step, self.window, window, pad_mode="constant",
-            return_complex=True,
-        ).mT  # fmt: skip
+            sounds, self.num_fft, self.step, self.window, window, pad_mode="constant", return_complex=True
+        ).mT
         power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-        return (power @ self.bank.to(power.device)).unflatten(0, waveform.shape[:-1])
+        return power @ self.bank.to(power.device)
 
     def to_waveform(self, logmel: Float[Tensor, "B frames bands"]) -> Float[Tensor, "B T"]:
         """A sound with about this spectrogram, T = round(frames * hop): least squares for the frequencies of the bands,

@@ -64,6 +64,18 @@ def test_a_batch_equals_its_sounds_one_by_one():
     torch.testing.assert_close(log_mel(waveform), alone, rtol=0, atol=1e-4)
 
 
+def test_portions_change_nothing(monkeypatch):
+    sounds = torch.randn(5, 2, 3000, generator=torch.Generator().manual_seed(0))
+    log_mel, sizes, stft = LogMel(8000, 32, 0.01), [], torch.stft
+    monkeypatch.setattr(torch, "stft", lambda part, *rest, **more: sizes.append(len(part)) or stft(part, *rest, **more))
+    whole = log_mel(sounds)
+    monkeypatch.setattr("mmssl.spectrogram.AT_ONCE", 10_000)  # three of ten
+    torch.testing.assert_close(log_mel(sounds), whole, atol=1e-5, rtol=0)
+    monkeypatch.setattr("mmssl.spectrogram.AT_ONCE", 10)  # a sound at least
+    torch.testing.assert_close(log_mel(sounds), whole, atol=1e-5, rtol=0)
+    assert sizes == [10, 3, 3, 3, 1, *[1] * 10]
+
+
 def test_autocast_does_not_coarsen_a_spectrogram():
     log_mel, waveform = LogMel(16000, 64, 0.01), noise(2, 8000)
     with torch.autocast("cpu", torch.bfloat16):
