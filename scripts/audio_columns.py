@@ -21,20 +21,23 @@ SHORT = ("kNN", "probe", "energy AUROC", "same class", "collapse", "codes in use
 FEW_OF_SOUND: Columns = tuple(column for column in AUDIO if column[0] in SHORT)
 
 
-def with_baseline(table: str, runs: dict[str, dict], columns: Columns) -> str:
+def with_baseline(table: str, runs: dict[str, dict], columns: Columns, sounds: str = "") -> str:
     """A table with the statistics of log-mel spectrograms as its first row, and the most frequent class: figures that
-    belong to the data, the same in all runs on it.
+    belong to the data, the same in all runs on it. `sounds`: before the keys of what sounds alone tell.
     """
     if not runs:
         return table
     figures = next(iter(runs.values()))
     known = {
-        "log-mel statistics": {"knn.accuracy": "logmel.knn.accuracy", "probe.accuracy": "logmel.probe.accuracy"},
-        "most frequent class": dict.fromkeys(("knn.accuracy", "probe.accuracy"), "labelled.majority_accuracy"),
+        "log-mel statistics": {f"{sounds}{kind}.accuracy": f"logmel.{kind}.accuracy" for kind in ("knn", "probe")},
+        "most frequent class": {
+            key: "labelled.majority_accuracy" for _, key, _ in columns if key.endswith(".accuracy")
+        },
     }
     rows = []
     for name, keys in known.items():
         cells = [shape.format(figures[keys[key]]) if keys.get(key) in figures else "–" for _, key, shape in columns]
-        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+        if {*cells} != {"–"}:
+            rows.append(f"| {name} | " + " | ".join(cells) + " |")
     head, line, *rest = table.splitlines()
     return "\n".join([head, line, *rows, *rest])

@@ -4,10 +4,14 @@ from video_columns import Columns
 
 SOURCES = ("savanna", "pairs")  # of the runs of scripts/audio_visual.py: ROW-SOURCE
 WAYS = (("picture to sound", "video_to_audio"), ("sound to picture", "audio_to_video"))
+CAPTIONED = tuple(pair for name in ("image", "audio", "video") for pair in (("text", name), (name, "text")))
 RETRIEVED: Columns = (
     *((f"{name} R@{k}", f"retrieval.{way}.r{k}", "{:.0%}") for name, way in WAYS for k in (1, 5, 10)),
     *((f"{name}, other kinds R@1", f"retrieval.{way}.distinct.r1", "{:.0%}") for name, way in WAYS),
-    *((f"words to {name} R@1", f"retrieval.text_to_{name}.r1", "{:.0%}") for name in ("image", "audio", "video")),
+    *(
+        (f"{x} to {y} R@1".replace("text", "words"), f"retrieval.{x}_to_{y}.r1", "{:.0%}")
+        for x, y in (*CAPTIONED, ("image", "audio"), ("audio", "image"))
+    ),
     ("candidates", "retrieval.candidates", "{:.0f}"),
     ("of other kinds", "retrieval.distinct_candidates", "{:.0f}"),
     *(
@@ -16,6 +20,7 @@ RETRIEVED: Columns = (
         for title, kind in (("other clip", "other"), ("other class", "other_class"), ("shifted", "shifted"))
     ),
     ("sync AUROC", "sync.auroc", "{:.3f}"),
+    ("with another picture", "sync.chance_auroc", "{:.3f}"),
     ("offset error, s", "sync.offset_seconds", "{:.2f}"),
 )
 FEATURES: Columns = (

@@ -19,7 +19,7 @@ from audio_columns import AUDIO, FEW_OF_SOUND, SETS_OF_SOUNDS, with_baseline
 from audio_visual_columns import FEATURES, FEW_ACROSS, RETRIEVED
 from audio_visual_columns import SOURCES as PAIRED
 from columns import LEADERBOARD, PICTURES, SETS, SHORT, TEXT, UNCERTAINTY, VIEWS, WORDS
-from video_columns import FEW_OF_VIDEO, FRAMES, SOURCES, VIDEO, Columns, filled, of_source
+from video_columns import FEW_OF_VIDEO, FRAMES, LADDER, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
 from mmssl.methods import METHODS
@@ -188,10 +188,12 @@ def tables() -> dict[str, str]:
         found[f"video_{source}"] = uncertain(runs, filled(runs, VIDEO))
         frames = {name: figures for name, figures in runs.items() if "video.psnr" in figures}
         found[f"frames_{source}"] = uncertain(frames, filled(frames, FRAMES))
+        found[f"ladder_{source}"] = uncertain(runs, filled(runs, LADDER))
     for source in PAIRED:
         runs = of_source(recorded("audio_visual"), source)
         found[f"across_{source}"] = uncertain(runs, filled(runs, RETRIEVED))
-        found[f"features_{source}"] = uncertain(runs, filled(runs, FEATURES))
+        columns = filled(runs, FEATURES)
+        found[f"features_{source}"] = with_baseline(uncertain(runs, columns), runs, columns, "audio.")
     for name in SETS_OF_SOUNDS:
         runs = of_source(recorded("audio"), name)
         columns = filled(runs, AUDIO)

@@ -8,6 +8,7 @@ VIDEO: Columns = (
     ("total variation", "uncertainty.total_variation", "{:.2f}"),
     ("distance", "uncertainty.distance", "{:.2f}"),
     ("bits of z", "uncertainty.bits", "{:.2f}"),
+    ("z", "latent.verdict", "{}"),
     ("energy score", "video.energy_score", "{:.4f}"),
     ("of the truth", "video.energy_score.of_the_truth", "{:.4f}"),
     ("CRPS", "video.crps", "{:.4f}"),
@@ -19,6 +20,7 @@ VIDEO: Columns = (
     ("kNN", "knn.accuracy", "{:.1%}"),
     ("probe", "probe.accuracy", "{:.1%}"),
     ("collapse", "collapse.verdict", "{}"),
+    ("frames", "collapse.temporal_verdict", "{}"),
     ("samples seen", "samples_seen", "{:,.0f}"),
 )
 FEW_OF_VIDEO = tuple(
@@ -37,6 +39,14 @@ FRAMES: Columns = (
     *((f"best of {count}", f"video.best_of.{count}.ssim", "{:.3f}") for count in (1, 5, 20, 100)),
     ("last frame", "video.copy_last.ssim", "{:.3f}"),
     ("mean of futures", "video.mean_of_futures.ssim", "{:.3f}"),
+)
+
+LADDER: Columns = (  # how often a clip's own continuation has less energy than a wrong one
+    *(
+        (name.replace("_", " "), f"energy.ladder.{name}", "{:.3f}")
+        for name in ("other", "same_class", "elsewhere", "time_reversed", "frames_shuffled", "time_shifted")
+    ),
+    ("true first of 16 clips", "video.rank1.other", "{:.0%}"),
 )
 
 

@@ -47,3 +47,21 @@ def test_what_was_measured_stands_in_the_tables_beside_random_weights(scripts, t
     assert tables["across_savanna"].splitlines()[2] == "| `audio_from_video_mean` | 50% (1%) |"
     assert tables["features_savanna"].splitlines()[2] == "| `audio_from_video_mean` | 75.0% | audio partial |"
     assert tables["across_pairs"] == ""
+
+
+def test_captions_are_found_both_ways_and_features_stand_above_chance(scripts, tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts["tables"], "RESULTS", tmp_path)
+    figures = {
+        "retrieval.text_to_video.r1": 0.5, "retrieval.video_to_text.r1": 0.25, "sync.auroc": 0.75,
+        "sync.chance_auroc": 0.5, "knn.accuracy": 0.875, "audio.knn.accuracy": 0.75, "logmel.knn.accuracy": 1.0,
+        "labelled.majority_accuracy": 0.125,
+    }  # fmt: skip
+    (tmp_path / "audio_visual.json").write_text(json.dumps({"contrastive_captions-savanna": figures}))
+    tables = scripts["tables"].tables()
+    headings, _, row = tables["across_savanna"].splitlines()
+    assert headings == "| run | words to video R@1 | video to words R@1 | sync AUROC | with another picture |"
+    assert row == "| `contrastive_captions` | 50% | 25% | 0.750 | 0.500 |"
+    assert tables["features_savanna"].splitlines()[2:] == [
+        "| log-mel statistics | – | 100.0% |", "| most frequent class | 12.5% | 12.5% |",
+        "| `contrastive_captions` | 87.5% | 75.0% |",
+    ]  # fmt: skip

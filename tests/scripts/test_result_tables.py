@@ -1,6 +1,7 @@
 """The tables of README.md and docs/ are those of METHODS and of the recorded figures."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -42,6 +43,26 @@ def test_every_method_has_a_row_with_measured_figures():
     assert set(rows["leaderboard"]) == set(rows["leaderboard_short"]) == set(script().PICTURES)
     assert {"simclr", "swav", "byol", "ijepa", "data2vec"} < set(rows["collapse"]) < set(script().PICTURES)
     assert all(any(letter.isdigit() for letter in row.split("|", 3)[3]) for of in rows.values() for row in of.values())
+
+
+def cited_without_row(path: Path, tables) -> list[str]:
+    """The pages that the header of a config names, of which no run is named like it."""
+    text = path.read_text()
+    task = re.findall(r"^task: (\w+)", text, re.MULTILINE)[0]
+    name = path.stem.removeprefix(f"{task}_").removesuffix("_folder")
+    rows = {
+        page: {run.rpartition("-")[0] or run for run in tables.recorded(page)}
+        for page in re.findall(r"docs/results/(\w+)\.md", text)
+    }
+    return [page for page, runs in rows.items() if runs.isdisjoint((name, f"audio_visual_{name}"))]
+
+
+def test_the_pages_that_a_config_cites_have_a_row_of_it(tmp_path):
+    tables, configs = script(), [*(ROOT / "configs").glob("*.yaml")]
+    assert {path.name: cited for path in configs if (cited := cited_without_row(path, tables))} == {}
+    wrong = tmp_path / "video_prediction_frame_prediction_resnet_folder.yaml"
+    wrong.write_text("# Measured: docs/results/video.md.\ntask: video_prediction\n")
+    assert cited_without_row(wrong, tables) == ["video"]
 
 
 @pytest.mark.parametrize("kind", ["savanna", "folder"])

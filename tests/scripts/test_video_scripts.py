@@ -27,6 +27,10 @@ def asked_for(*only: str, clips: Path | None = None) -> Namespace:
     return Namespace(out=Path("out"), steps=7, seconds=0.0, batch=32, futures=20, only=only, clips=clips, test=test)
 
 
+def columns_of(table: str) -> list[str]:
+    return table.splitlines()[0].strip("| ").split(" | ")
+
+
 def test_a_run_is_collected_with_its_protocol_and_stands_in_both_tables(scripts, out, tmp_path, monkeypatch):
     monkeypatch.setattr(scripts["tables"], "RESULTS", tmp_path)
     name = "frame_prediction_latent-digits"
@@ -35,9 +39,13 @@ def test_a_run_is_collected_with_its_protocol_and_stands_in_both_tables(scripts,
     assert found["video.protocol"]["samples"] == 5
     assert len(found["video.psnr_per_frame"]) == 2
     tables = scripts["tables"].tables()
-    for mark in ("video_digits", "frames_digits"):
+    for mark in ("video_digits", "frames_digits", "ladder_digits"):
         assert tables[mark].splitlines()[2].startswith("| `frame_prediction_latent` | ")
         assert len(tables[mark].splitlines()) == 3
+    assert {"z", "frames"} <= {*columns_of(tables["video_digits"])}
+    assert columns_of(tables["ladder_digits"])[1:] == [
+        "other", "same class", "time reversed", "frames shuffled", "time shifted",
+    ]  # fmt: skip
     assert "best of 5 |" in tables["frames_digits"]
     assert "best of 100" not in tables["frames_digits"]
     assert tables["video_savanna"] == ""  # no row yet
