@@ -156,7 +156,7 @@ class MediaTask:
         if batch is None:
             return []
         labels = data.heldout.labels()
-        held = Candidates(batch, [labels[number] for number in batch.draw.index.tolist()])
+        held = Candidates(batch, [labels[number] for number in batch.draw.index.tolist()], data.vocabulary)
         return draw_nearest(objective, given, names, held, folder)
 
     def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> dict[str, Readout]:
