@@ -60,7 +60,7 @@ def evaluate(run: RunFolder, overrides: Overrides = None, debug: Debug = False) 
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Text with [MASK], or files.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Text with [MASK], captions, or files.")],
     samples: Annotated[int, typer.Option(min=1, help="How many completions to draw; 1 shows the best words.")] = 1,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write what is predicted here.")] = None,
     hide: Annotated[
@@ -85,7 +85,9 @@ def predict(
 @app.command()
 def score(
     run: RunFolder,
-    x: Annotated[str, typer.Argument(metavar="X", help="What is seen: text whose [MASK]s Y fills, or a file.")],
+    x: Annotated[
+        str, typer.Argument(metavar="X", help="What is seen: text whose [MASK]s Y fills, a caption, or a file.")
+    ],
     candidates: Annotated[list[str], typer.Argument(metavar="Y...", help="Candidates: text, or files.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,

@@ -25,15 +25,15 @@ from mmssl.evaluate.negatives import Negatives
 from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
+from mmssl.modalities.given_text import TEXT, is_words, name_of
 from mmssl.modalities.grids import Cut
-from mmssl.modalities.labelled_media import LabelledMedia, kind_of, labelled_media, read_inputs, thinned
+from mmssl.modalities.labelled_media import LabelledMedia, batch_of, kind_of, labelled_media, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
 from mmssl.models import ENCODERS
 from mmssl.models.export_autoencoder import export_objective
 from mmssl.objectives import Objective, heard_around
 from mmssl.pretraining import pretrain, trained
-from mmssl.random import Draw
 from mmssl.recording import check_inside, ranges_of, recording
 from mmssl.report import write_report
 from mmssl.report.across import Candidates, draw_nearest
@@ -156,7 +156,7 @@ class MediaTask:
         if batch is None:
             return []
         labels = data.heldout.labels()
-        held = Candidates(batch, [labels[number] for number in batch.draw.index.tolist()])
+        held = Candidates(batch, [labels[number] for number in batch.draw.index.tolist()], data.vocabulary)
         return draw_nearest(objective, given, names, held, folder)
 
     def decoder(self, objective: Objective, inputs: Inputs, config: Config, data: MediaData) -> dict[str, Readout]:
@@ -173,7 +173,8 @@ class MediaTask:
 
     def predict(self, config: Config, found: Restored, inputs: list[str], *, samples: int, out: Path | None) -> None:
         """`mmssl predict RUN FILE...`: what is seen, hidden and predicted, as pictures, films and sounds; of a method
-        that compares modalities also the held-out samples of the other ones that are nearest.
+        that compares modalities also the held-out samples of the other ones that are nearest. Captions are given as
+        words, too.
         """
         objective, prepare, data = self.restored(config, found)
         unknown: frozenset[int] = frozenset()
@@ -181,7 +182,8 @@ class MediaTask:
             batch, unknown = clips_of(inputs, config)
         else:
             batch = batch_of(inputs, config, self.modalities)
-        folder, names = out or Path(config.run) / "predictions", [Path(path).stem for path in inputs]
+        folder = out or Path(config.run) / "predictions"
+        names = [name_of(given, number) for number, given in enumerate(inputs)]
         decode = self.decoder(objective, prepare, config, data)
         given = prepare(batch)
         completions = completed(objective, given, samples=samples, decode=decode)
@@ -209,7 +211,7 @@ class MediaTask:
             print("\n".join(map(str, write_filled(filled, prepare, folder / f"audio-{Path(path).stem}-filled"))))
 
     def score(self, config: Config, found: Restored, x: str, candidates: list[str], *, as_json: bool) -> None:
-        """`mmssl score RUN X Y...`: the energy of each candidate file, lowest first.
+        """`mmssl score RUN X Y...`: the energy of each candidate file, or caption, lowest first.
 
         Of videos, X is what was and each Y a file of what comes next: the last seconds of X are shown and the first of
         Y compared, as many as in training (the other way round where a method predicts the past). Where parts of
@@ -234,13 +236,15 @@ class MediaTask:
         ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies, strict=True)]
         show_candidates(sorted(ranked, key=lambda one: one["energy"]), as_json=as_json)
 
-    def kind(self, path: str) -> str:
-        """The modality of a user's file, by its suffix; DataError where this run reads none such."""
-        suffix = Path(path).suffix.lower()
-        for name, suffixes in (("image", IMAGES), ("audio", SOUNDS), ("video", VIDEOS)):
+    def kind(self, given: str) -> str:
+        """The modality of a user's file, by its suffix, or of words; DataError where this run reads none such."""
+        if "text" in self.modalities and is_words(given):
+            return "text"
+        suffix = Path(given).suffix.lower()
+        for name, suffixes in (("text", {TEXT}), ("image", IMAGES), ("audio", SOUNDS), ("video", VIDEOS)):
             if suffix in suffixes and name in self.modalities:
                 return name
-        raise DataError(f"{path}: not of a kind that this run reads; expected {' or '.join(self.modalities)}")
+        raise DataError(f"{given}: not of a kind that this run reads; expected {' or '.join(self.modalities)}")
 
     def embed(self, config: Config, found: Restored, data: str, out: Path) -> None:
         """`mmssl embed RUN DATA --out FILE`."""
@@ -274,12 +278,6 @@ class MediaTask:
             plain = next(prepared(data.train, inputs, config, EXAMPLES, CPU))
             drawn = draw_inputs(objective, plain, raw, self.modalities, out or Path("data_preview"))
             print("\n".join(map(str, drawn)))
-
-
-def batch_of(paths: list[str], config: Config, modalities: tuple[str, ...]) -> Batch:
-    """The first window of each of a user's files, with the draws of samples 0, 1, ..."""
-    index = torch.arange(len(paths))
-    return Batch(read_inputs(paths, config, modalities), Draw(config.seed, torch.zeros_like(index), index))
 
 
 def is_changed(plain: Batch, batch: Batch, name: str) -> bool:

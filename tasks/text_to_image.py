@@ -18,9 +18,9 @@ from mmssl.evaluate.completion import completed
 from mmssl.evaluate.negatives import noise, patches_shuffled
 from mmssl.inputs import Inputs
 from mmssl.media_task import MediaTask
+from mmssl.modalities.given_text import caption_rows
 from mmssl.modalities.grids import Grid
 from mmssl.modalities.text import Vocabulary
-from mmssl.modalities.world_samples import rows_in
 from mmssl.random import Draw
 from mmssl.report.pictures import save_png, sheet
 
@@ -43,8 +43,10 @@ def predict(config: Config, found: Restored, inputs: list[str], *, samples: int,
 
 
 def asked(captions: list[str], vocabulary: Vocabulary, inputs: Inputs) -> Batch:
-    """Captions without pictures, with the draws of samples 0, 1, ...; DataError where the run knows a word not."""
-    rows = torch.from_numpy(rows_in(vocabulary, captions, inputs.config.data.caption_tokens)).long()
+    """Captions without pictures, with the draws of samples 0, 1, ...; DataError where the run knows a word not, or one
+    is too long.
+    """
+    rows = torch.from_numpy(caption_rows(captions, vocabulary, inputs.config.data.caption_tokens)).long()
     for caption, ids in zip(captions, rows, strict=True):
         if bool((ids == vocabulary.unknown).any()):
             raise DataError(f"predict: '{caption}' has words that the run never read; expected words of its captions")

@@ -1,4 +1,4 @@
-"""Labelled pictures, sounds and videos to judge an encoder on, and a user's own files to look at with it."""
+"""Labelled pictures, sounds and videos to judge an encoder on; a user's own files and captions to look at with it."""
 
 import sys
 from dataclasses import replace
@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.decoding import Values, decoding_of
+from mmssl.modalities.given_text import TEXT, is_words, row_of
 from mmssl.modalities.media_cache import quiet
 from mmssl.modalities.media_data import Tables, cutting_of, prepare_media, reopen_media, tell
 from mmssl.modalities.media_files import MediaFile, kinds, split_files
@@ -20,6 +22,7 @@ from mmssl.modalities.media_reader import Reader, tensors
 from mmssl.modalities.media_samples import decoded_samples
 from mmssl.modalities.media_windows import samples_of
 from mmssl.modalities.world_samples import WORLDS
+from mmssl.random import Draw
 
 
 class LabelledMedia(NamedTuple):
@@ -128,41 +131,56 @@ def with_numbers(train: Reader, test: Reader) -> LabelledMedia:
     return LabelledMedia(train, numbers[0], test, numbers[1], names)
 
 
-def read_inputs(paths: list[str], config: Config, modalities: tuple[str, ...]) -> dict[str, list[Tensor]]:
-    """The first window of each file, as a Reader answers; DataError where one cannot be read."""
+def batch_of(given: list[str], config: Config, modalities: tuple[str, ...]) -> Batch:
+    """The first window of each of a user's files, and captions, with the draws of samples 0, 1, ..."""
+    index = torch.arange(len(given))
+    return Batch(read_inputs(given, config, modalities), Draw(config.seed, torch.zeros_like(index), index))
+
+
+def read_inputs(given: list[str], config: Config, modalities: tuple[str, ...]) -> dict[str, list[Tensor]]:
+    """The first window of each file, and captions, as a Reader answers; DataError where one cannot be read."""
     decoding = decoding_of(config, modalities, Path(config.run))
-    values: Values = decoding.zeros(len(paths))
+    values: Values = decoding.zeros(len(given))
     with quiet():
-        for row, path in enumerate(paths):
+        for row, path in enumerate(given):
             for name, value in first_window(path, config, modalities).items():
                 values[name][row], values[f"{name}.present"][row] = value, True
     return tensors(values)
 
 
-def kind_of(path: str, modalities: tuple[str, ...]) -> str:
-    """What is read of a user's file, by its suffix; DataError where that is nothing, or there is no such file."""
-    suffixes = kinds(modalities, paired=False)
-    kind = suffixes.get(Path(path).suffix.lower())
+def kind_of(given: str, modalities: tuple[str, ...]) -> str:
+    """What is read of a user's file, by its suffix, or "text" of words; DataError where that is nothing, or there is no
+    such file.
+    """
+    suffixes, expected = kinds(modalities, paired=False), ""
+    if "text" in modalities:
+        if is_words(given):
+            return "text"
+        suffixes, expected = {**suffixes, TEXT: "text"}, " or words"
+    expected = ", ".join(sorted(suffixes)) + expected
+    kind = suffixes.get(Path(given).suffix.lower())
     if kind is None:
-        raise DataError(f"{path}: not of a kind that is read here; expected {', '.join(sorted(suffixes))}")
-    if not Path(path).is_file():
-        raise DataError(f"no such file: {path}; expected one of {', '.join(sorted(suffixes))}")
+        raise DataError(f"{given}: not of a kind that is read here; expected {expected}")
+    if not Path(given).is_file():
+        raise DataError(f"no such file: {given}; expected one of {expected}")
     return kind
 
 
-def first_window(path: str, config: Config, modalities: tuple[str, ...]) -> Values:
-    """What the first window of a file holds; a video that ends within it is refused or filled up by its last frame, as
-    data.short_videos says, and that is told.
+def first_window(given: str, config: Config, modalities: tuple[str, ...]) -> Values:
+    """What the first window of a file holds; of a caption its words. A video that ends within it is refused or filled up
+    by its last frame, as data.short_videos says, and that is told.
     """
-    kind = kind_of(path, modalities)
-    file = MediaFile(Path(path), Path(path).name, "", kind, None, False)
+    kind, decoding = kind_of(given, modalities), decoding_of(config, modalities, Path(config.run))
+    if kind == "text":
+        return {"text": row_of(given, decoding)}
+    file = MediaFile(Path(given), Path(given).name, "", kind, None, False)
     samples, bad = samples_of(file, cutting_of(config, modalities)._replace(clips_per_file=0), Path(config.run))
     if not samples:
-        raise DataError(f"{path} cannot be used: {bad[0]['reason']}; expected a readable {kind}")
+        raise DataError(f"{given} cannot be used: {bad[0]['reason']}; expected a readable {kind}")
     if held := samples[0].held_seconds:
         there = config.data.seconds - held
-        print(f"note: {path} lasts {there:.3g} s; its last frame stands for {held:.3g} s more", file=sys.stderr)
-    content = next(decoded_samples(samples[:1], decoding_of(config, modalities, Path(config.run))))
+        print(f"note: {given} lasts {there:.3g} s; its last frame stands for {held:.3g} s more", file=sys.stderr)
+    content = next(decoded_samples(samples[:1], decoding))
     if isinstance(content, BadSample):
-        raise DataError(f"{path} cannot be used: {content}; expected a readable {kind}")
+        raise DataError(f"{given} cannot be used: {content}; expected a readable {kind}")
     return content

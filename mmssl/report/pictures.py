@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from mmssl.errors import CheckpointError
 from mmssl.folder import write_whole
-from mmssl.report.figures import INK
+from mmssl.report.figures import INK, RULE
 from mmssl.spectrogram import DEVIATION_DECIBELS, FLOOR_DECIBELS, MEAN_DECIBELS
 
 Picture = UInt8[Tensor, "3 _H _W"]
@@ -25,6 +25,7 @@ Picture = UInt8[Tensor, "3 _H _W"]
 LEAST = 96  # pixels that the shorter side of a picture is shown with, at least
 GAP, MARGIN, LINE, TEXT = 10, 12, 22, 14  # pixels: between pictures, around them, of a line of text, of its letters
 SMALL_LINE, SMALL_TEXT = 15, 12  # pixels: of a line of small print, of its letters
+WORDS_WIDTH = 160  # pixels of a text that is shown as a picture
 DECIBELS = (FLOOR_DECIBELS, 0.0)  # from the darkest to the brightest colour of a spectrogram, the same in all of them
 HATCH = ((92, 92, 92), (150, 150, 150))  # RGB of the stripes over what is hidden
 DESCRIPTION = "Description"  # the keyword of a caption inside a PNG
@@ -80,19 +81,36 @@ def with_note(picture: Image.Image, note: str) -> Image.Image:
     """A picture with small print below, in lines no wider than it; the same picture without a note."""
     if not note:
         return picture
-    font, lines = letters(SMALL_TEXT), [""]
-    for word in note.encode(errors="replace").decode().split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > picture.width - 2 * MARGIN:
-            lines.append(word)
-        else:
-            lines[-1] = longer
+    lines = _lines_of(note, picture.width - 2 * MARGIN)
     canvas = Image.new("RGB", (picture.width, picture.height + len(lines) * SMALL_LINE + MARGIN), "white")
     canvas.paste(picture)
     draw = ImageDraw.Draw(canvas)
     for number, line in enumerate(lines):
-        draw.text((MARGIN, picture.height + number * SMALL_LINE), line, INK, font)
+        draw.text((MARGIN, picture.height + number * SMALL_LINE), line, INK, letters(SMALL_TEXT))
     return canvas
+
+
+def words_picture(text: str) -> Picture:
+    """A text in small print within a frame, as a picture beside others."""
+    lines = _lines_of(text, WORDS_WIDTH - 2 * MARGIN)
+    canvas = Image.new("RGB", (WORDS_WIDTH, max(LEAST, len(lines) * SMALL_LINE + MARGIN)), "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((0, 0, canvas.width - 1, canvas.height - 1), outline=RULE)
+    for number, line in enumerate(lines):
+        draw.text((MARGIN, MARGIN // 2 + number * SMALL_LINE), line, INK, letters(SMALL_TEXT))
+    return rearrange(torch.from_numpy(np.array(canvas)), "h w c -> c h w").contiguous()
+
+
+def _lines_of(text: str, width: int) -> list[str]:
+    """The words of a text in lines of small print that are no wider than `width`, but for a longer word."""
+    font, lines = letters(SMALL_TEXT), [""]
+    for word in text.encode(errors="replace").decode().split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _small_print(draw: ImageDraw.ImageDraw, left: int, top: int, width: int, lines: Sequence[Line]) -> None:

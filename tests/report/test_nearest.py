@@ -10,10 +10,13 @@ from torch import Tensor
 from mmssl.batch import Batch
 from mmssl.evaluate.completion import completed
 from mmssl.inputs import Inputs
+from mmssl.modalities.text import Vocabulary
+from mmssl.modalities.world_samples import rows_in
 from mmssl.objectives import Objective
 from mmssl.report import across
 from mmssl.report.across import Candidates, draw_nearest, looks
 from mmssl.report.completions import draw_sound
+from mmssl.report.pictures import words_picture
 
 COUNT = 4
 
@@ -37,7 +40,9 @@ def both(present: list[bool] | None = None) -> Batch:
     )  # fmt: skip
 
 
-def drawn(given: Batch, held: Batch, folder, monkeypatch, objective: Objective | None = None) -> dict[str, list]:
+def drawn(
+    given: Batch, held: Batch, folder, monkeypatch, objective: Objective | None = None, words: Vocabulary | None = None
+) -> dict[str, list]:  # fmt: skip
     """What the sheets show: by their names the lines below the pictures, row by row."""
     found = {}
     monkeypatch.setattr(
@@ -45,7 +50,7 @@ def drawn(given: Batch, held: Batch, folder, monkeypatch, objective: Objective |
         and Image.new("RGB", (8, 8)),
     )  # fmt: skip
     names = [f"file {row}" for row in range(len(given.draw.index))]
-    candidates = Candidates(held, [f"label {row}" for row in range(len(held.draw.index))])
+    candidates = Candidates(held, [f"label {row}" for row in range(len(held.draw.index))], words)
     written = draw_nearest(objective or ByMean(), given, names, candidates, folder)
     return {path.stem: found[number] for number, path in enumerate(written)}
 
@@ -75,6 +80,34 @@ def test_what_is_absent_is_neither_given_nor_found(tmp_path, monkeypatch):
 def test_nothing_is_drawn_where_nothing_is_compared(tmp_path, monkeypatch):
     assert drawn(both(), both(), tmp_path, monkeypatch, Objective()) == {}
     assert drawn(both(), both([False] * COUNT), tmp_path, monkeypatch).keys() == {"neighbours-audio-to-video"}
+
+
+class ByFirstWord(ByMean):
+    """F = the distance of the first words' numbers, as far as a sound says one."""
+
+    def compares(self, x: str, y: str) -> bool:
+        return {x, y} == {"text", "audio"}
+
+    def energies_between(self, x: str, y: str, batch: Batch, answers: Batch | None = None) -> Tensor:
+        word = [of.views["text"][0][:, 1].float() for of in (batch, answers or batch)]
+        return (word[0][:, None] - word[1]).abs()
+
+
+def test_captions_are_drawn_as_words_and_of_equal_ones_the_first(tmp_path, monkeypatch, savanna_vocabulary):
+    words = savanna_vocabulary
+    texts = ["the lion", "a zebra", "the lion", "a zebra", "the owl"]
+    batch = tiny_batch("contrastive_captions", len(texts))
+    rows = torch.from_numpy(rows_in(words, texts, 8)).long()
+    batch = batch._replace(views={**batch.views, "text": [rows], "text.present": [torch.tensor([True] * 4 + [False])]})
+    found = drawn(batch, batch, tmp_path, monkeypatch, ByFirstWord(), words)
+    assert found.keys() == {"neighbours-text-to-audio", "neighbours-audio-to-text"}
+    pictures, below = found["neighbours-audio-to-text"]
+    for row, order in enumerate([[0, 1], [1, 0], [0, 1], [1, 0]]):
+        assert [lines[0].text for lines in below[row][1:]] == [f"label {one}" for one in order]
+        assert torch.equal(pictures[row][1], words_picture(texts[order[0]]))
+    pictures, _ = found["neighbours-text-to-audio"]
+    assert torch.equal(pictures[1][0], words_picture("a zebra"))
+    assert len(pictures[1]) == 1 + len(texts)
 
 
 @pytest.mark.parametrize("method", ["audio_from_video", "audio_visual_jepa"])

@@ -18,6 +18,7 @@ from mmssl.report.pictures import (
     LINE,
     MARGIN,
     SMALL_LINE,
+    WORDS_WIDTH,
     Line,
     data_uri,
     enlarged,
@@ -25,6 +26,7 @@ from mmssl.report.pictures import (
     save_wav,
     sheet,
     spectrogram_picture,
+    words_picture,
 )
 
 
@@ -52,6 +54,16 @@ def test_a_small_picture_is_enlarged_by_whole_squares(size, shown):
     factor = shown[1] // size[0]
     assert np.array_equal(np.asarray(image)[::factor, ::factor], picture.permute(1, 2, 0).numpy())
     assert np.array_equal(np.asarray(image)[factor - 1 :: factor, factor - 1 :: factor], picture.permute(1, 2, 0))
+
+
+def test_words_are_drawn_whole_however_many_there_are():
+    few, many = words_picture("a lion"), words_picture("a lion and " * 40)
+    assert few.shape[1:] == (96, WORDS_WIDTH)
+    assert many.shape[1] > 300
+    for picture, rows in ((few, slice(2, 20)), (many, slice(-25, -2))):
+        assert (picture[:, rows, 2:-2] < 128).any()  # the first line of the one, the last of the other
+        assert (picture[:, 2:-2, -MARGIN:-2] == 255).all()  # no line is too wide
+    assert not torch.equal(few, words_picture("a zebra"))
 
 
 def test_a_sheet_shows_every_picture_whole_under_its_title():

@@ -180,7 +180,10 @@ def test_predict_of_what_cannot_be_read_is_one_line(finished, files, tmp_path, c
     assert call("predict", run, tmp_path / f"none{suffix}") == 3
     assert f"none{suffix}" in the_line(capsys)
     assert call("predict", run, tmp_path / "text.txt") == 3
-    assert "text.txt: not of a kind that is read here; expected" in the_line(capsys)
+    refused = (
+        "no such file: {}; expected one of" if "text" in MODALITIES[task] else "{}: not of a kind that is read here"
+    )
+    assert refused.format(tmp_path / "text.txt") in the_line(capsys)
 
 
 def test_embed_writes_the_features_of_a_folder(finished, files, tmp_path):
@@ -274,5 +277,23 @@ def test_score_of_one_kind_against_itself_needs_a_method_that_compares_it(finish
 def test_score_of_a_kind_that_is_not_read_is_a_data_error(finished, files, tmp_path, capsys):
     task, run = finished
     (tmp_path / "a.txt").write_text("a lion")
-    assert call("score", run, files / FILES[task], tmp_path / "a.txt") == 3
-    assert f"a.txt: not of a kind that this run reads; expected {' or '.join(MODALITIES[task])}" in the_line(capsys)
+    (tmp_path / "a.md").write_text("a lion")
+    refused = [tmp_path / "a.md"] if "text" in MODALITIES[task] else [tmp_path / "a.txt", "a lion"]
+    for given in refused:
+        assert call("score", run, files / FILES[task], given) == 3
+        said = f"{given}: not of a kind that this run reads; expected {' or '.join(MODALITIES[task])}"
+        assert said in the_line(capsys)
+
+
+def test_captions_are_scored_and_looked_for_where_they_are_read(finished, files, tmp_path, capsys):
+    task, run = finished
+    if "text" not in MODALITIES[task]:
+        pytest.skip("it reads no captions")
+    (tmp_path / "a.txt").write_text("The zebra runs from the hungry lion.")
+    for kind in ("png", "wav", "mp4"):
+        found = scores(run, capsys, "The lion chases the zebra.", *(files / f"{name}.{kind}" for name in "ab"))
+        assert found[0]["energy"] < found[1]["energy"]
+        assert len(scores(run, capsys, files / f"a.{kind}", "The lion.", tmp_path / "a.txt")) == 2
+    assert call("predict", run, "The lion chases the zebra.", "--out", tmp_path / "out") == 0
+    drawn = {path.name for path in (tmp_path / "out").glob("neighbours-*")}
+    assert drawn == {f"neighbours-text-to-{name}.png" for name in MODALITIES[task][1:]}

@@ -1,8 +1,10 @@
 """Claims about captions and pictures: captions rank pictures, and each is painted as often as asked."""
 
+import json
 from pathlib import Path
 
 import pytest
+from making_media import picture
 from media_runs import parts_of
 from PIL import Image
 from tiny import tiny_autoencoder
@@ -63,6 +65,19 @@ def test_each_caption_is_painted(made, monkeypatch, capsys):
         assert sheet.height > 2 * 96
     with pytest.raises(DataError, match="has words that the run never read"):
         task.predict(config, found, ["A spaceship lands."], samples=1, out=None)
+    with pytest.raises(DataError, match="a text of 50 tokens; expected at most 14"):
+        task.predict(config, found, ["the " * 50], samples=1, out=None)
+
+
+def test_a_caption_ranks_a_users_pictures(made, tmp_path, monkeypatch, capsys):
+    config, (_, data, inputs, objective) = made
+    monkeypatch.setattr(MediaTask, "restored", lambda *arguments: (objective, inputs, data))
+    files = [str(picture(tmp_path / f"{name}.png", number)) for number, name in enumerate("ab")]
+    found = Restored(*[None] * len(Restored._fields))  # type: ignore[arg-type]
+    task_of(config).score(config, found, CAPTIONS[0], files, as_json=True)
+    ranked = json.loads(capsys.readouterr().out)
+    assert {one["y"] for one in ranked} == {*files}
+    assert ranked[0]["energy"] < ranked[1]["energy"]
 
 
 def test_captions_and_noise_choose_what_is_painted(made):
