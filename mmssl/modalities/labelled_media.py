@@ -167,8 +167,8 @@ def kind_of(given: str, modalities: tuple[str, ...]) -> str:
 
 
 def first_window(given: str, config: Config, modalities: tuple[str, ...]) -> Values:
-    """What the first window of a file holds; of a caption its words. A video that ends within it is refused or filled up
-    by its last frame, as data.short_videos says, and that is told.
+    """What the first window of a file holds; of a caption its words. A video that ends within it is refused or filled
+    up by its last frame, as data.short_videos says, and that is told.
     """
     kind, decoding = kind_of(given, modalities), decoding_of(config, modalities, Path(config.run))
     if kind == "text":
