@@ -16,12 +16,11 @@ PREFIXES = ("embedder.encoder.", "encoder.")  # of the encoder's weights in an o
 
 def encoder_of_run(folder: str, modalities: Any) -> Any:
     """The encoder of the newest checkpoint of a run folder, frozen, in eval mode; ConfigError where there is no such
-    run, CheckpointError where its weights are not those of an encoder of `modalities`.
+    run or where its encoder reads something else, CheckpointError where its weights are not those of an encoder of
+    `modalities`.
     """
-    from mmssl.models import ENCODERS
-
     config, found = opened(folder)
-    encoder = ENCODERS[config.encoder.name](modalities, **config.encoder.arguments())
+    encoder = new_encoder(folder, config, modalities)
     weights = found.tensors["model"]
     for prefix in PREFIXES:
         mine = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
@@ -36,10 +35,9 @@ def objective_of_run(folder: str, modalities: Any) -> Objective:
     run, CheckpointError where its weights are not those of its method on `modalities`.
     """
     from mmssl.methods import METHODS
-    from mmssl.models import ENCODERS
 
     config, found = opened(folder)
-    encoder = ENCODERS[config.encoder.name](modalities, **config.encoder.arguments())
+    encoder = new_encoder(folder, config, modalities)
     objective: Objective = METHODS[config.method.name](encoder, modalities, **config.method.arguments())
     copy_into(objective, found.tensors["model"], f"method.pretrained {folder}: {config.method.name}")
     return objective.requires_grad_(False).eval()
@@ -57,6 +55,23 @@ def tokenizer_of_run(folder: str, modalities: Any, cut: Cut) -> Any:
         theirs, ours = (" x ".join(map(str, patch)) for patch in (cuts[cut.name].patch, cut.patch))
         raise ConfigError(f"method.pretrained: {folder} has codes of patches of {theirs}; expected {ours}")
     return found
+
+
+def new_encoder(folder: str, config: Config, modalities: Any) -> Any:
+    """An encoder as that of a run, with its first weights; ConfigError where it does not read these modalities."""
+    from mmssl.models import ENCODERS
+    from mmssl.models.encoder import TEXT_ENCODERS
+
+    name, reason = config.encoder.name, "it reads text"
+    if name not in TEXT_ENCODERS:
+        try:
+            return ENCODERS[name](modalities, **config.encoder.arguments())
+        except ConfigError as error:
+            reason = str(error).partition("; expected")[0]
+    raise ConfigError(
+        f"method.pretrained: {folder} is a run of {config.task} with encoder {name} ({reason}); "
+        f"expected one that reads {' and '.join(modalities)} as this run does"
+    )
 
 
 def opened(folder: str) -> tuple[Config, Restored]:

@@ -66,7 +66,7 @@ class DataConfig(Section):
     clips_per_file: CountOrZero = 0  # windows read of a file, spread over its length as the seed says; 0: all of them
     short_videos: Literal["hold", "skip"] = "hold"  # a window that a video fills at least by half, or its only one, is
     # filled up by its last frame ("hold"), or only whole windows are read ("skip")
-    paired: str = ""  # folder of sounds, each named like the video or picture that it belongs to; "": none
+    paired: str = ""  # folder of sounds or captions (.txt) or both, each named like the file it belongs to; "": none
     decoded_bytes: CountOrZero = 4_000_000_000  # decoded samples are kept on the disk where they take no more than this
     document: Unit = "paragraph"  # what one document of a raw text file is
     invalid_text: Literal["error", "replace"] = "error"  # what is done about bytes that are not UTF-8
@@ -76,7 +76,8 @@ class DataConfig(Section):
     documents: CountOrZero = 0  # documents, or pictures and videos of tables and archives; 0 = all, but of a stream
     samples: Count = 20000  # samples of a built-in world
     row_length: Annotated[int, Field(ge=8, lt=2**31)] = 128  # tokens in a packed row
-    captions: Literal["beside", "label"] = "beside"  # of x.jpg: the text of x.txt, or the name of its class ("label")
+    captions: Literal["beside", "label"] = "beside"  # of x.jpg: the text of x.txt beside it (or in data.paired), or
+    # the name of its class ("label")
     caption_tokens: Annotated[int, Field(ge=4, lt=2**31)] = 16  # of a caption, first and last included; more are cut
     workers: CountOrZero = 0  # processes that decode
     cache: Text = "cache"  # folder of tokenised rows and of pictures, relative to the run folder

@@ -175,7 +175,8 @@ def prepare_media(
     sizes = tuple(len(samples_at(table)) for table in train)
     for name, count in missing.items():
         if count == sum(sizes):
-            expected = "one at least" if name != "text" else "one at least (of x.jpg in x.txt, or in a manifest)"
+            captions = " (of x.jpg in x.txt beside it or in data.paired, or in a manifest)"
+            expected = f"one at least{captions if name == 'text' else ''}"
             raise DataError(f"data.source {config.data.source}: no sample has {name}; expected {expected}")
     words = caption_words(config, folder, train, vocabulary) if "text" in modalities else None
     is_decoded = make.fit([*train, *heldout])

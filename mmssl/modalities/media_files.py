@@ -19,10 +19,13 @@ from mmssl.sources import first_folder, identity
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".m4a"}
 VIDEOS = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif", ".m4v"}
+COMPANIONS = {"audio": ("sound", SOUNDS), "text": ("caption", {".txt"})}  # modality -> what data.paired may hold of it
+
+ByName = dict[str, Path]  # path below a folder, without the suffix -> file
 
 
 class MediaFile(NamedTuple):
-    """A file, its path below the source, its first sub-folder, what is read of it, and the sound that belongs to it.
+    """A file, its path below the source, its first sub-folder, what is read of it, and what belongs to it.
 
     Of what lies in an archive or a table `path` is only a name (`archive.tar:member`, `table.parquet:row`).
     """
@@ -32,7 +35,7 @@ class MediaFile(NamedTuple):
     label: str
     kind: str  # "image", "audio" or "video"; "text" of a row of a manifest that names no file
     sound: Path | None  # of data.paired, or of a manifest
-    is_paired: bool  # then a sound track of its own does not count
+    is_paired: bool  # with sounds: then a sound track of its own does not count
     stored: str = ""  # the file of several in which it lies, absolute or relative to the cache; "": in its own
     offset: int = 0  # of its first byte there
     size: int = 0  # in bytes, there
@@ -70,7 +73,9 @@ class MediaFile(NamedTuple):
 
 
 def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
-    """Suffix -> what is read of such a file. Videos alone are sounds, too, where only sound is asked for."""
+    """Suffix -> what is read of such a file; no sounds where these are paired, so lie elsewhere. Videos alone are
+    sounds, too, where only sound is asked for.
+    """
     found: dict[str, str] = {}
     if "audio" in modalities and not paired:
         found |= dict.fromkeys(VIDEOS - {".gif"} if modalities == ("audio",) else (), "audio")
@@ -83,22 +88,19 @@ def kinds(modalities: tuple[str, ...], *, paired: bool) -> dict[str, str]:
 
 
 def found(source: str, modalities: tuple[str, ...], paired: str) -> list[MediaFile]:
-    """The files of a folder (with all below it), glob or single file, by path; hidden ones are left out, those of other
-    kinds are counted in a line on stderr. The caption of x.jpg is x.txt. DataError where there is nothing to read.
+    """The files of a folder (with all below it), glob or single file, by path, with what belongs to each; hidden ones
+    are left out, those of other kinds are counted in a line on stderr. DataError where there is nothing to read.
     """
-    suffixes = kinds(modalities, paired=bool(paired))
     root, paths = listed(source)
-    sounds = sounds_by_name(paired) if paired else {}
-    files, said = [], set()
-    for path in paths:
-        kind, relative = suffixes.get(path.suffix.lower()), path.relative_to(root)
-        if kind is not None:
-            sound = sounds.get(relative.with_suffix("").as_posix())
-            label, beside = first_folder(relative), path.with_suffix(".txt")
-            caption = beside if "text" in modalities and beside.is_file() else ""
-            said.add(caption)
-            files.append(MediaFile(path, relative.as_posix(), label, kind, sound, bool(paired), caption=caption))
-    counts = counted(path for path in paths if path.suffix.lower() not in suffixes and path not in said)
+    elsewhere = companions(paired, modalities) if paired else {}
+    suffixes = kinds(modalities, paired="audio" in elsewhere)
+    files = [
+        with_companions(path, root, kind, modalities, elsewhere)
+        for path in paths
+        if (kind := suffixes.get(path.suffix.lower())) is not None
+    ]
+    used = {path for file in files for path in (file.path, file.sound, file.caption)}
+    counts = counted(path for path in paths if path not in used)
     if not files:
         containers = " or, of pictures, .parquet, .tar" if "image" in modalities else ""
         expected = f"expected {', '.join(sorted(suffixes))}{containers}"
@@ -106,6 +108,23 @@ def found(source: str, modalities: tuple[str, ...], paired: str) -> list[MediaFi
     if counts:
         print(f"note: {source}: ignored {counts}", file=sys.stderr)
     return files
+
+
+def with_companions(
+    path: Path, root: Path, kind: str, modalities: tuple[str, ...], elsewhere: dict[str, ByName]
+) -> MediaFile:
+    """A file with its sound and its caption: of a modality that lies elsewhere only what lies there counts, else the
+    caption of x.jpg is x.txt beside it.
+    """
+    relative, beside = path.relative_to(root), path.with_suffix(".txt")
+    name = relative.with_suffix("").as_posix()
+    sound = elsewhere.get("audio", {}).get(name)
+    if "text" in elsewhere:
+        caption = elsewhere["text"].get(name, "")
+    else:
+        caption = beside if "text" in modalities and beside.is_file() else ""
+    label = first_folder(relative)
+    return MediaFile(path, relative.as_posix(), label, kind, sound, "audio" in elsewhere, caption=caption)
 
 
 def counted(paths: Iterable[Path]) -> str:
@@ -142,16 +161,30 @@ def is_hidden(path: PurePath) -> bool:
     return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
-def sounds_by_name(folder: str) -> dict[str, Path]:
-    """The sounds below a folder, each by its path there without the suffix."""
-    root = Path(folder).expanduser()
+def companions(folder: str, modalities: tuple[str, ...]) -> dict[str, ByName]:
+    """The sounds and the captions below a folder, of those that the modalities ask for the ones that are there. A sound
+    belongs to what is seen, a caption to anything. DataError where nothing there can be read.
+    """
+    wanted = [name for name in COMPANIONS if name in modalities and {*modalities} - {name, "text"}]
+    if not wanted:
+        expected = "one that reads text, or sounds beside pictures or videos"
+        raise DataError(f"data.paired {folder}: the task reads {' and '.join(modalities)}; expected {expected}")
+    words, root = [COMPANIONS[name][0] for name in wanted], Path(folder).expanduser()
     if not root.is_dir():
-        raise DataError(f"data.paired: no such folder: {folder}; expected a folder of sounds")
+        expected = " or ".join(f"{word}s" for word in words)
+        raise DataError(f"data.paired: no such folder: {folder}; expected a folder of {expected}")
     _, paths = listed(str(root))
-    sounds = [path for path in paths if path.suffix.lower() in SOUNDS]
-    if not sounds:
-        raise DataError(f"data.paired: {folder} has no sound; expected {', '.join(sorted(SOUNDS))}")
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in reversed(sounds)}
+    there = {name: by_name(paths, root, COMPANIONS[name][1]) for name in wanted}
+    if not any(there.values()):
+        expected = ", ".join(sorted(suffix for name in wanted for suffix in COMPANIONS[name][1]))
+        raise DataError(f"data.paired: {folder} has no {' or '.join(words)}; expected {expected}")
+    return {name: files for name, files in there.items() if files}
+
+
+def by_name(paths: list[Path], root: Path, suffixes: set[str]) -> ByName:
+    """Those of the files with these suffixes, the first of each name."""
+    chosen = [path for path in paths if path.suffix.lower() in suffixes]
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in reversed(chosen)}
 
 
 def split_files(files: list[MediaFile], ratio: float, seed: int) -> tuple[list[MediaFile], list[MediaFile]]:

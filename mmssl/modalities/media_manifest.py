@@ -55,7 +55,8 @@ def manifest_files(source: str, modalities: tuple[str, ...], config: DataConfig)
     """
     path = Path(source).expanduser()
     if config.paired:
-        raise DataError(f"data.paired {config.paired}: beside the manifest {source}; expected a column of sounds in it")
+        expected = "columns of sounds or captions in it"
+        raise DataError(f"data.paired {config.paired}: beside the manifest {source}; expected {expected}")
     rows = list(rows_in(path, config))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     known = {kind: getattr(config, key) for kind, key in COLUMNS.items()} | {"label": config.label_column}

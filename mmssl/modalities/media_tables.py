@@ -64,7 +64,7 @@ def all_files(source: str, modalities: tuple[str, ...], config: DataConfig, cach
         return files_or_none(source, [*files_of_shards(source, seen, config, cache)], seen, config)
     if is_manifest(source, config):
         return manifest_files(source, modalities, config)
-    containers = containers_in(source, kinds(modalities, paired=bool(config.paired)))
+    containers = containers_in(source, kinds(modalities, paired=False))
     if not containers:
         return found(source, modalities, config.paired)
     seen = seen_in(source, modalities, config)
@@ -82,7 +82,7 @@ def seen_in(source: str, modalities: tuple[str, ...], config: DataConfig) -> tup
     """Which modalities are read of archives and tables; DataError where others are wanted."""
     seen = tuple(kind for kind in COLUMNS if kind in modalities)
     if not seen or config.paired or ("audio" in modalities and "video" not in modalities):
-        wanted = "pictures or videos with sounds (data.paired)" if config.paired else " and ".join(modalities)
+        wanted = "pictures or videos with what is in data.paired" if config.paired else " and ".join(modalities)
         raise DataError(
             f"{source} holds tables or archives, read for pictures and videos alone; expected {wanted} as files"
         )

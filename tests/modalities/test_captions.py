@@ -144,9 +144,60 @@ def test_another_caption_is_another_table_and_another_fingerprint(tmp_path, sour
     assert not torch.equal(everything(after)["text"], everything(before)["text"])
 
 
+def elsewhere(source: Path) -> Path:
+    """The folder that all captions of the source are moved to."""
+    folder = source.parent / "said"
+    folder.mkdir()
+    for path in source.glob("*.txt"):
+        path.rename(folder / path.name)
+    return folder
+
+
+def test_captions_in_a_folder_of_their_own_are_those_beside_the_files(tmp_path, source):
+    beside, _ = prepared(config_of(tmp_path / "beside", f"data.source={source}"), "text", "image")
+    folder = elsewhere(source)
+    config = config_of(tmp_path / "paired", f"data.source={source}", f"data.paired={folder}")
+    paired, reports = prepared(config, "text", "image")
+    before, after = everything(beside), everything(paired)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert int(after["text.present"].sum()) == 7
+    assert paired.missing == beside.missing == {"text": 1, "image": 0}
+    assert paired.fingerprint == beside.fingerprint
+    assert not reports
+
+
+def test_another_caption_elsewhere_is_another_fingerprint(tmp_path, source):
+    folder = elsewhere(source)
+    config = config_of(tmp_path, f"data.source={source}", f"data.paired={folder}")
+    before, _ = prepared(config, "text", "image")
+    (folder / "0.txt").write_text("quite another one")
+    after, _ = prepared(config, "text", "image")
+    assert after.fingerprint != before.fingerprint
+    assert not torch.equal(everything(after)["text"], everything(before)["text"])
+
+
+def test_a_caption_elsewhere_that_is_no_text_is_absent_and_reported(tmp_path, source):
+    folder = elsewhere(source)
+    (folder / "0.txt").write_bytes(b"caf\xe9")
+    config = config_of(tmp_path, f"data.source={source}", f"data.paired={folder}")
+    data, reports = prepared(config, "text", "image")
+    assert data.missing == {"text": 2, "image": 0}
+    assert reports == [{"path": str(folder / "0.txt"), "reason": "byte 3 is not UTF-8 text"}]
+
+
+def test_captions_elsewhere_under_other_names_are_a_line_that_says_where_they_are_looked_for(tmp_path, source):
+    folder = elsewhere(source)
+    for path in [*folder.glob("*.txt")]:
+        path.rename(folder / f"caption {path.name}")
+    with pytest.raises(DataError, match=r"no sample has text; expected one .* beside it or in data.paired"):
+        prepared(config_of(tmp_path, f"data.source={source}", f"data.paired={folder}"), "text", "image")
+
+
 def test_pictures_without_any_caption_are_a_line_that_says_where_it_is_looked_for(tmp_path):
     picture(tmp_path / "source" / "a.png")
-    with pytest.raises(DataError, match=r"no sample has text; expected one at least \(of x.jpg in x.txt, or in a mani"):
+    with pytest.raises(
+        DataError, match=r"no sample has text; expected one at least \(of x.jpg in x.txt .*, or in a manifest"
+    ):
         prepared(config_of(tmp_path, f"data.source={tmp_path / 'source'}"), "text", "image")
 
 

@@ -71,6 +71,75 @@ def test_sounds_are_paired_by_their_path_without_the_suffix(tmp_path):
         found(str(tmp_path / "pictures"), ("image", "audio"), str(tmp_path / "none"))
 
 
+def test_captions_are_paired_by_their_path_without_the_suffix(tmp_path):
+    touched(tmp_path / "things", "a/1.png", "a/2.jpg", "b/1.wav", "b/3.mp4", "a/1.txt")
+    touched(tmp_path / "said", "a/1.txt", "b/1.TXT", "b/3.txt", "c/9.txt")
+    source, paired = str(tmp_path / "things"), str(tmp_path / "said")
+    files = found(source, ("text", "image", "audio", "video"), paired)
+    assert [file.relative for file in files] == ["a/1.png", "a/2.jpg", "b/1.wav", "b/3.mp4"]
+    assert [file.caption for file in files] == [
+        tmp_path / "said/a/1.txt", "", tmp_path / "said/b/1.TXT", tmp_path / "said/b/3.txt",
+    ]  # fmt: skip
+    assert not any(file.sound or file.is_paired for file in files)  # a sound track of its own counts
+
+
+def test_captions_elsewhere_take_the_place_of_those_beside(tmp_path, capsys):
+    source = touched(tmp_path / "pictures", "1.png", "1.txt", "2.png", "2.txt")
+    touched(tmp_path / "said", "1.txt")
+    assert [file.caption for file in found(str(source), ("text", "image"), str(tmp_path / "said"))] == [
+        tmp_path / "said/1.txt", "",
+    ]  # fmt: skip
+    assert capsys.readouterr().err == f"note: {source}: ignored 2 .txt\n"
+
+
+def test_a_folder_of_sounds_and_captions_serves_both(tmp_path):
+    touched(tmp_path / "videos", "1.mp4", "2.mp4", "1.txt")
+    paired = touched(tmp_path / "both", "1.wav", "1.txt", "2.flac")
+    one, two = found(str(tmp_path / "videos"), ("text", "video", "audio"), str(paired))
+    assert (one.sound, one.caption, one.is_paired) == (paired / "1.wav", paired / "1.txt", True)
+    assert (two.sound, two.caption, two.is_paired) == (paired / "2.flac", "", True)
+    # a task without words takes the sounds, one without pictures the captions of its own sounds
+    assert [file.caption for file in found(str(tmp_path / "videos"), ("video", "audio"), str(paired))] == ["", ""]
+    touched(tmp_path / "sounds", "1.wav", "2.wav")
+    assert [(file.sound, file.caption) for file in found(str(tmp_path / "sounds"), ("text", "audio"), str(paired))] == [
+        (None, paired / "1.txt"), (None, ""),
+    ]  # fmt: skip
+
+
+def test_what_is_paired_may_lie_in_the_source_and_is_not_counted_as_ignored(tmp_path, capsys):
+    source = touched(tmp_path / "all", "1.mp4", "1.wav", "1.txt", "2.txt")
+    (file,) = found(str(source), ("text", "video", "audio"), str(source))
+    assert (file.path, file.sound, file.caption) == (source / "1.mp4", source / "1.wav", source / "1.txt")
+    assert capsys.readouterr().err == f"note: {source}: ignored 1 .txt\n"
+
+
+def test_captions_beside_are_kept_where_only_sounds_are_paired(tmp_path):
+    source = touched(tmp_path / "videos", "1.mp4", "1.txt")
+    touched(tmp_path / "sounds", "1.wav")
+    (file,) = found(str(source), ("text", "video", "audio"), str(tmp_path / "sounds"))
+    assert (file.sound, file.caption) == (tmp_path / "sounds/1.wav", source / "1.txt")
+
+
+@pytest.mark.parametrize("modalities, names, said", [
+    (("video", "audio"), None, "no such folder: .*paired; expected a folder of sounds$"),
+    (("text", "image"), None, "no such folder: .*paired; expected a folder of captions$"),
+    (("text", "video", "audio"), None, "no such folder: .*paired; expected a folder of sounds or captions$"),
+    (("video", "audio"), ["1.txt"], "paired has no sound; expected .flac, .m4a, .mp3, .ogg, .wav$"),
+    (("text", "image"), ["1.wav"], "paired has no caption; expected .txt$"),
+    (("text", "audio"), ["1.wav"], "paired has no caption; expected .txt$"),
+    (("text", "video", "audio"), ["1.md"], "has no sound or caption; expected .flac, .m4a, .mp3, .ogg, .txt, .wav$"),
+    (("audio",), ["1.wav"], "the task reads audio; expected one that reads text, or sounds beside pictures or videos$"),
+    (("image",), ["1.txt"], "the task reads image; expected one that reads text, or sounds beside pictures or videos$"),
+])  # fmt: skip
+def test_a_paired_folder_of_which_nothing_is_read_is_one_line(tmp_path, modalities, names, said):
+    touched(tmp_path / "source", "1.png", "1.mp4", "1.wav")
+    if names is not None:
+        touched(tmp_path / "paired", *names)
+    with pytest.raises(DataError, match=f"^data[.]paired.*{said}") as error:
+        found(str(tmp_path / "source"), modalities, str(tmp_path / "paired"))
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("length, begins", [
     (0.02, [0]), (0.99, [0]), (1.0, [0]), (1.4, [0]), (1.5, [0, 1]), (2.0, [0, 1]), (3.49, [0, 1, 2]),
     (3.5, [0, 1, 2, 3]),

@@ -205,6 +205,8 @@ def test_a_table_that_cannot_be_read_is_one_line(tmp_path, folder, suffix, conte
     assert "\n" not in str(error.value)
 
 
-def test_a_folder_of_sounds_beside_a_manifest_is_refused(folder):
-    with pytest.raises(DataError, match=r"data.paired .* beside the manifest .* expected a column of sounds in it"):
+def test_a_paired_folder_beside_a_manifest_is_refused(folder):
+    with pytest.raises(
+        DataError, match=r"data.paired .* beside the manifest .* expected columns of sounds or captions in it"
+    ):
         files(written(folder, ROWS), paired=str(folder))

@@ -85,6 +85,23 @@ def test_aligned_folders_of_videos_and_their_sounds(pretrain, tmp_path):
     one_line(pretrain("audio_visual", *missing), 3, "data.paired: no such folder", "expected a folder of sounds")
 
 
+def test_aligned_folders_of_files_and_their_captions(pretrain, tmp_path):
+    source = videos(pictures(tmp_path / "source", 6))
+    for path in [*source.rglob("*.*")]:
+        said = tmp_path / "said" / path.relative_to(source).with_suffix(".txt")
+        said.parent.mkdir(parents=True, exist_ok=True)
+        said.write_text(f"a film or a picture, the one of {path.stem}")
+    (tmp_path / "said" / "00.txt").unlink()
+    (tmp_path / "said" / "01.txt").write_bytes(b"\xff\xfe")
+    paired = (f"data.source={source}", f"data.paired={tmp_path / 'said'}", "data.heldout=0.0")
+    assert pretrain("multimodal", *paired, evaluated=True) == (0, [])
+    assert bad_samples(tmp_path) == {"01.txt": "byte 0 is not UTF-8 text"}
+    assert evaluation(tmp_path)["data.missing.text"] == 4  # two windows of a second each
+    none = (f"data.source={source}", f"data.paired={tmp_path / 'none'}", f"run={tmp_path}/other")
+    one_line(pretrain("multimodal", *none), 3, "data.paired: no such folder", "expected a folder of sounds or captions")
+    one_line(pretrain("audio_visual", *paired, f"run={tmp_path}/other"), 3, "said has no sound; expected .flac")
+
+
 def bad_sounds(folder: Path) -> set[str]:
     """What is wrong with sounds."""
     (folder / "high" / "empty.wav").write_bytes(b"")
