@@ -133,7 +133,7 @@ class MediaTask:
         if batch is not None:
             names = [f"sample-{number + 1}" for number in range(len(batch.draw.index))]
             decode = self.decoder(objective, inputs, config, data)
-            draw_completions(completed(objective, batch, samples=SAMPLES, decode=decode), inputs, folder, names)
+            draw_completions(completed(objective, batch, samples=SAMPLES, decode=decode), batch, inputs, folder, names)
             self.draw_nearest(objective, inputs, config, data, batch, names, folder)
             views = next(prepared(data.heldout, inputs, config, EXAMPLES, device, objective.views, augmented=True))
             shown = [name for name in VIEWS_OF if name in self.modalities and is_changed(batch, views, name)]
@@ -188,7 +188,7 @@ class MediaTask:
         given = prepare(batch)
         completions = completed(objective, given, samples=samples, decode=decode)
         filled = {name: one._replace(unknown=one.unknown | unknown) for name, one in completions.items()}
-        written = draw_completions(filled, prepare, folder, names)
+        written = draw_completions(filled, given, prepare, folder, names)
         written += self.draw_nearest(objective, prepare, config, data, given, names, folder)
         if not written:
             method = config.method.name

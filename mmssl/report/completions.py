@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmssl.augment import to_pixels
+from mmssl.batch import Batch
 from mmssl.evaluate.completion import Completed
 from mmssl.inputs import Inputs
 from mmssl.report.films import Panel, film, save_gif, save_mp4
@@ -26,12 +27,19 @@ COLUMNS = 16  # frames of a clip in a sheet, at most
 IN_SHEET, IN_GIF, IN_FILM = 96, 128, 256  # pixels that the shorter side of a clip is shown with, at most
 
 
-def draw_completions(found: dict[str, Completed], inputs: Inputs, folder: Path, names: list[str]) -> list[Path]:
-    """One file (or some) for each modality and sample; the paths that were written."""
+def draw_completions(
+    found: dict[str, Completed], batch: Batch, inputs: Inputs, folder: Path, names: list[str]
+) -> list[Path]:
+    """One file (or some) for each modality and sample; none where a part of it were seen, but the sample has nothing of
+    all that is completed. The paths that were written.
+    """
     written = []
     for modality, one in found.items():
+        has_some = torch.stack([batch.present(name) for name in found]).any(0).cpu()
+        is_drawn = has_some | one.is_hidden.flatten(1).all(1).cpu()
         for row, name in enumerate(names):
-            written += DRAWERS[modality](one, row, inputs, folder / f"{modality}-{name}")
+            if is_drawn[row]:
+                written += DRAWERS[modality](one, row, inputs, folder / f"{modality}-{name}")
     return written
 
 

@@ -140,6 +140,16 @@ def test_evaluate_says_what_was_said_at_the_end_of_training(finished, capsys):
     assert "energy AUROC" in capsys.readouterr().out
 
 
+def test_of_words_and_of_a_picture_no_film_is_made_that_shows_nothing(finished, files, tmp_path):
+    task, run = finished
+    if task != "multimodal":
+        pytest.skip("it reads no words")
+    for number, given in enumerate(("The shark chases the tuna in the ocean.", files / "a.png", files / "a.mp4")):
+        assert call("predict", run, given, "--out", tmp_path / str(number)) == 0
+        films = [path.name for path in (tmp_path / str(number)).iterdir() if path.suffix == ".mp4"]
+        assert films == ([] if number < 2 else ["video-a.mp4"])  # the control
+
+
 def test_predict_fills_in_a_users_files(finished, files, tmp_path, capsys):
     task, run = finished
     given = files / FILES[task]

@@ -84,7 +84,7 @@ def test_the_built_in_world_is_heard_with_two_ears(tmp_path, monkeypatch):
     torch.testing.assert_close(heard.mean(1), alone, rtol=0, atol=1e-4)
     # audio_mae hides and fills in patches of both channels
     monkeypatch.setattr("mmssl.spectrogram.ITERATIONS", 2)
-    drawn = draw_completions(completed(objective, inputs(batch), samples=1), inputs, tmp_path / "drawn", ["a"])
+    drawn = draw_completions(completed(objective, inputs(batch), samples=1), batch, inputs, tmp_path / "drawn", ["a"])
     assert [path.name for path in drawn] == ["audio-a.png", "audio-a-predicted.wav", "audio-a-truth.wav"]
     assert soundfile.info(drawn[1]).channels == 2
     assert soundfile.info(drawn[1]).frames == 4000
