@@ -25,11 +25,11 @@ from mmssl.evaluate.negatives import Negatives
 from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
-from mmssl.modalities.given_text import TEXT, is_words, name_of
+from mmssl.modalities.given_text import is_words, name_of
 from mmssl.modalities.grids import Cut
 from mmssl.modalities.labelled_media import LabelledMedia, batch_of, kind_of, labelled_media, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
-from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
+from mmssl.modalities.media_files import IMAGES, SOUNDS, TEXT, VIDEOS
 from mmssl.models import ENCODERS
 from mmssl.models.export_autoencoder import export_objective
 from mmssl.objectives import Objective, heard_around

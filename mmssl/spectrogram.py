@@ -61,7 +61,7 @@ class LogMel:
     def _power(self, waveform: Float[Tensor, "*B T"]) -> Float[Tensor, "*B frames bands"]:
         """Through the window, summed over each band's frequencies; on a CPU some sounds after others."""
         sounds = waveform.flatten(0, -2)
-        at_once = max(1, AT_ONCE // sounds.shape[1]) if sounds.device.type == "cpu" else len(sounds)
+        at_once = AT_ONCE // sounds.shape[1] if sounds.device.type == "cpu" else len(sounds)
         parts = [self._power_of(part) for part in sounds.split(max(1, at_once))]
         return torch.cat(parts).unflatten(0, waveform.shape[:-1])
 

@@ -146,7 +146,6 @@ def evaluate_media(
         found = model_results(one, inputs, config, data.heldout, negatives)
         found |= future_results(one, inputs, config, data.heldout, objective.encoder)
         found |= uncertainty_results(one, inputs, config, data.heldout)
-        found |= video_protocol(one, config, data.heldout, objective.encoder, PAIRED)
         if "text" in inputs.modalities and data.vocabulary is not None:
             found |= caption_results(one, data.vocabulary, config, data.heldout)
         if labelled is not None:
@@ -154,6 +153,7 @@ def evaluate_media(
         # of random weights only numbers that mean something beside the trained one's
         kept = {key: value for key, value in found.items() if not prefix or is_baseline(key)}
         results |= {prefix + key: value for key, value in kept.items()}
+    results |= video_protocol(objective, config, data.heldout, PAIRED)
     if labelled is not None:
         results |= about_labels(labelled)
         if "audio" in inputs.modalities:

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from torch import nn
-
 from mmssl.config import Config
 from mmssl.evaluate.completion import predictive
 from mmssl.evaluate.frames import CEILING
 from mmssl.evaluate.futures import CLIPS
 from mmssl.evaluate.judges import hash_of_file, hash_of_weights
-from mmssl.evaluate.worlds import OPEN, is_of_world
+from mmssl.evaluate.worlds import open_world
 from mmssl.modalities.media_data import Reader
 from mmssl.objectives import Objective
 
@@ -22,9 +20,7 @@ OF_FRAMES = {
 }
 
 
-def video_protocol(
-    objective: Objective, config: Config, heldout: Reader, judge: nn.Module, paired: int
-) -> dict[str, dict[str, Any]]:
+def video_protocol(objective: Objective, config: Config, heldout: Reader, paired: int) -> dict[str, dict[str, Any]]:
     """The key `video.protocol`; nothing where no video is read. `paired`: clips whose energies are compared, at most;
     `clips` are those of whose frames or futures is told. Whoever hides patches in place of frames has no `seen_frames`
     but masks, which `method` says.
@@ -33,17 +29,16 @@ def video_protocol(
     if part is None or "video" not in part.answered:
         return {}
     evaluate = config.evaluate
-    known = [world for name, world in OPEN.items() if is_of_world(config, name)]
     most = min(evaluate.documents, heldout.size)
     found = {
         "source": config.data.source, "heldout": config.data.heldout, "seconds": config.data.seconds,
         "frames": config.video.frames, "size": config.video.size, "seed": config.seed,
         "clips": min(CLIPS, most), "clips_of_energies": min(paired, most), "mean": "over clips",
-        "method": {"name": config.method.name, **method}, "encoder": hash_of_weights(judge),
+        "method": {"name": config.method.name, **method}, "encoder": hash_of_weights(objective.encoder),
         "samples": evaluate.futures if part.has_latent else 1,
         "sampler": "the prior given what is seen" if part.has_latent else "none: one answer",
     }  # fmt: skip
-    for world in known:
+    if (world := open_world(config)) is not None:
         draws = min(world.num_answers, evaluate.futures) if part.has_latent else 1
         found |= {"clips_of_coverage": min(world.num_samples, most), "draws_of_coverage": draws}
     if method.get("seen_frames"):

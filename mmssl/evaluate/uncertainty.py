@@ -19,7 +19,7 @@ from mmssl.evaluate.completion import cut_of, hidden_by, noise_of, predictive
 from mmssl.evaluate.coverage import expected_coverage, nearness, scored
 from mmssl.evaluate.energy import auroc
 from mmssl.evaluate.heldout import heldout_batches
-from mmssl.evaluate.worlds import OPEN, Open, is_of_world
+from mmssl.evaluate.worlds import Open, open_world
 from mmssl.inputs import Inputs
 from mmssl.modalities.grids import Cut
 from mmssl.modalities.media_data import Reader
@@ -78,8 +78,7 @@ def uncertainty_results(objective: Objective, inputs: Inputs, config: Config, he
 
 def question_of(objective: Objective, config: Config) -> Asked | None:
     """What a model can be asked of the config's world; None where that is nothing."""
-    part = predictive(objective)
-    world = next((found for name, found in OPEN.items() if is_of_world(config, name)), None)
+    part, world = predictive(objective), open_world(config)
     if part is None or world is None or part.answered != (world.modality,) or part.told:
         return None
     cut = cut_of(part, world.modality)

@@ -112,3 +112,8 @@ def known_clips(index: int, config: Config, cut: Cut, sample: UInt8[np.ndarray, 
 PICTURES = Open("image", right_half, known_pictures, 64, 16, "modes", "an even number of columns of patches")
 CLIPS = Open("video", future, known_clips, 64, 20, "futures", "a future of whole patches")
 OPEN: dict[str, Open] = {"encounters": PICTURES, "savanna": CLIPS, "digits": CLIPS}
+
+
+def open_world(config: Config) -> Open | None:
+    """The built-in world of the held-out samples that knows all answers; None where there is none."""
+    return next((found for name, found in OPEN.items() if is_of_world(config, name)), None)

@@ -10,12 +10,11 @@ from jaxtyping import Int
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample
 from mmssl.modalities.decoding import Decoding
-from mmssl.modalities.media_files import IMAGES, SOUNDS, VIDEOS
+from mmssl.modalities.media_files import IMAGES, SOUNDS, TEXT, VIDEOS
 from mmssl.modalities.media_windows import read_caption
 from mmssl.modalities.text import Vocabulary
 from mmssl.modalities.world_samples import rows_in, vocabulary_at
 
-TEXT = ".txt"
 OF_FILES = {TEXT, *IMAGES, *SOUNDS, *VIDEOS}  # what ends like these is meant as a file, whether it is there or not
 BEGINNING = 40  # letters of a long text that an error shows
 

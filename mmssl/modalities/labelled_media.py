@@ -14,10 +14,10 @@ from mmssl.config import Config
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample, Report
 from mmssl.modalities.decoding import Values, decoding_of
-from mmssl.modalities.given_text import TEXT, is_words, row_of
+from mmssl.modalities.given_text import is_words, row_of
 from mmssl.modalities.media_cache import quiet
 from mmssl.modalities.media_data import Tables, cutting_of, prepare_media, reopen_media, tell
-from mmssl.modalities.media_files import MediaFile, kinds, split_files
+from mmssl.modalities.media_files import TEXT, MediaFile, kinds, split_files
 from mmssl.modalities.media_reader import Reader, tensors
 from mmssl.modalities.media_samples import decoded_samples
 from mmssl.modalities.media_windows import samples_of

@@ -18,8 +18,9 @@ from mmssl.sources import first_folder, identity
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SOUNDS = {".wav", ".flac", ".ogg", ".mp3", ".m4a"}
+TEXT = ".txt"  # a caption
 VIDEOS = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif", ".m4v"}
-COMPANIONS = {"audio": ("sound", SOUNDS), "text": ("caption", {".txt"})}  # modality -> what data.paired may hold of it
+COMPANIONS = {"audio": ("sound", SOUNDS), "text": ("caption", {TEXT})}  # modality -> what data.paired may hold of it
 
 ByName = dict[str, Path]  # path below a folder, without the suffix -> file
 
@@ -116,7 +117,7 @@ def with_companions(
     """A file with its sound and its caption: of a modality that lies elsewhere only what lies there counts, else the
     caption of x.jpg is x.txt beside it.
     """
-    relative, beside = path.relative_to(root), path.with_suffix(".txt")
+    relative, beside = path.relative_to(root), path.with_suffix(TEXT)
     name = relative.with_suffix("").as_posix()
     sound = elsewhere.get("audio", {}).get(name)
     if "text" in elsewhere:

@@ -33,9 +33,10 @@ def draw_completions(
     """One file (or some) for each modality and sample; none where a part of it were seen, but the sample has nothing of
     all that is completed. The paths that were written.
     """
-    written = []
+    if not found:
+        return []
+    written, has_some = [], torch.stack([batch.present(name) for name in found]).any(0).cpu()
     for modality, one in found.items():
-        has_some = torch.stack([batch.present(name) for name in found]).any(0).cpu()
         is_drawn = has_some | one.is_hidden.flatten(1).all(1).cpu()
         for row, name in enumerate(names):
             if is_drawn[row]:

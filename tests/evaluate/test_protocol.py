@@ -12,7 +12,7 @@ from mmssl.evaluate.protocol import OF_FRAMES, video_protocol
 def protocol_of(config):
     """Of an untrained model, and its encoder."""
     _, data, _, objective = parts_of(config)
-    found = video_protocol(objective, config, data.heldout, objective.encoder, PAIRED)
+    found = video_protocol(objective, config, data.heldout, PAIRED)
     return found.get("video.protocol"), objective.encoder
 
 
@@ -56,7 +56,7 @@ def test_outside_the_worlds_nothing_is_said_of_coverage(tmp_path):
     config = config_of(tmp_path, "frame_prediction, seen_frames: 2")
     _, data, _, objective = parts_of(config)
     elsewhere = config.model_copy(update={"data": config.data.model_copy(update={"source": "elsewhere"})})
-    found = video_protocol(objective, elsewhere, data.heldout, objective.encoder, PAIRED)["video.protocol"]
+    found = video_protocol(objective, elsewhere, data.heldout, PAIRED)["video.protocol"]
     assert not {"clips_of_coverage", "draws_of_coverage"} & found.keys()
 
 
