@@ -20,8 +20,10 @@ if "--keep-descriptor" in sys.argv:
 with lock(Path(sys.argv[1])):
     worker = os.fork() if "--worker" in sys.argv else None
     if worker == 0:
+        print(os.getpid(), flush=True)  # it runs, so what follows a fork is done
         time.sleep(60)
-    print(worker, flush=True)
+    if worker is None:
+        print(worker, flush=True)
     sys.stdin.read()
 """
 
