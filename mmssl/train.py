@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import inf
-from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from mmssl.schedule import scale
 from mmssl.sharding import collected, local, shard, whole
 from mmssl.stopping import asked_to_stop
 from mmssl.weights import copy_into, tensors_of
-from mmssl.workers import stop_workers
 
 
 @dataclass
@@ -284,6 +282,5 @@ def reseed(seed: int) -> None:
 
 
 def leave() -> None:
-    """End what would outlive this process or abort it at exit: its workers, the process group."""
-    stop_workers(active_children())
+    """End what would abort this process at exit: the process group."""
     PartialState().destroy_process_group()

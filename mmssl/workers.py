@@ -1,6 +1,8 @@
 """The processes that read samples: they end with the one that trains, and one that is lost ends the run."""
 
+import atexit
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -35,6 +37,7 @@ class Answered:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self.workers = {*active_children()} - before
+        atexit.register(stop_workers, self.workers)  # one that obeys no signal would be waited for without end
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -89,6 +92,11 @@ def stop_workers(workers: Iterable[BaseProcess]) -> None:
 
 
 def die_with_parent(worker: int) -> None:
-    """A worker ends with the process that it works for, however that ends; elsewhere than on Linux it may linger."""
+    """A worker ends with the process that it works for, however that ends; elsewhere than on Linux it may linger.
+
+    It ends at once: PyTorch does not wait for the thread that hands its batches over, which the interpreter would
+    unwind as it closes, and with it the whole process.
+    """
+    atexit.register(os._exit, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -38,12 +38,14 @@ SMALL = [  # six times the samples in the same time on a CPU; with --seconds 138
     "encoder.layers=2", "encoder.width=128", "encoder.intermediate=512", "train.learning_rate=2e-3",
     "method.predictor_width=128", "method.predictor_layers=3",
 ]  # fmt: skip
+MANY = ["data.samples=100000"]  # an hour of SMALL learns 12,000 by heart
 GENERATOR = ["method.generator_width=192", "method.latent_width=8", "train.learning_rate=3e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
     "frame_prediction_small": ("frame_prediction", [*SEEN, *SMALL]),
     "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
     "frame_prediction_latent_small": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW]),
+    "frame_prediction_latent_small_many": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW, *MANY]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
     "frame_order": ("frame_order", ["method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]),
@@ -51,6 +53,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "vjepa": ("vjepa", [*PREDICTOR, *SMALL_STEPS]),
     "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *CODES]),
     "vjepa_with_latent_small": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES]),
+    "vjepa_with_latent_small_many": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES, *MANY]),
 }
 
 

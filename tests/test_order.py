@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mmssl.errors import ConfigError, DataError, HangError
 from mmssl.order import CYCLE, Order, Slots, batches
+from mmssl.workers import Answered
 
 SPLITS = [
     (processes, accumulate)
@@ -22,6 +23,11 @@ SPLITS = [
 def read(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
     """A view that says which sample it is."""
     return {"text": [torch.from_numpy(np.asarray(index))[:, None] * 10]}
+
+
+def read_at_length(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
+    """A view of many tensors: the worker hands its batch over for some time."""
+    return {"text": [torch.zeros(len(index), 100) for _ in range(400)]}
 
 
 def die(index: np.ndarray) -> dict[str, list[torch.Tensor]]:
@@ -156,7 +162,6 @@ def test_a_group_that_is_small_beyond_measure_still_has_a_share():
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
 def test_workers_read_the_same_batches():
     order, slots = Order((20, 9), seed=6, exponent=0.3), Slots(4, 2, 1, 2)
     alone = list(islice(batches(read, order, slots, samples_seen=8), 5))
@@ -168,14 +173,25 @@ def test_workers_read_the_same_batches():
         assert torch.equal(one.draw.epoch, other.draw.epoch)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
+def test_a_worker_leaves_quietly_while_it_hands_a_batch_over():
+    stream = batches(read_at_length, Order((100,), seed=0), Slots(4), workers=1)
+    assert isinstance(stream, Answered)
+    assert len(next(stream).views["text"]) == 400
+    del stream.loader
+    (worker,) = stream.workers
+    worker.join()
+    assert worker.exitcode == 0
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # it is missed again as the stream is closed
 def test_a_worker_that_is_killed_ends_the_run_with_one_line():
     stream = batches(die, Order((8,), seed=0), Slots(4), workers=1)
     with pytest.raises(HangError, match=r"data\.workers: .* (exited|killed)"):
         next(stream)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
 def test_an_error_in_a_worker_is_the_line_that_it_would_be_without():
     stream = batches(refuse, Order((8,), seed=0), Slots(4), workers=1)
     with pytest.raises(DataError, match=r"^sample \d: broken: by all means; expected a whole one$"):

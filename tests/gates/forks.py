@@ -222,7 +222,7 @@ def workers_obey() -> None:
 
 def workers_are_left() -> None:
     """The end of the workers with the run."""
-    mmssl.workers.stop_workers = mmssl.train.stop_workers = lambda workers: None
+    mmssl.workers.stop_workers = lambda workers: None
 
 
 def leaves_shared_memory() -> None:

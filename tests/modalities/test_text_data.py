@@ -214,7 +214,6 @@ def test_pairs_carry_their_labels_beside_the_rows(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a worker may abort as it is closed
 def test_workers_read_the_rows_that_the_files_hold(tmp_path, workers):
     written(tmp_path / "text" / "en" / "a.txt", ENGLISH)
     written(tmp_path / "text" / "de" / "a.txt", GERMAN)
