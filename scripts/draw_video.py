@@ -5,28 +5,33 @@ usage: python scripts/draw_video.py OUT [SOURCE] [--sample K]
 docs/results/video_SOURCE.png has a row for each run OUT/ROW-SOURCE that predicts frames: the last frame that is seen,
 the last frame of all futures (of the true one where the source knows no others), of 8 samples of the model (one where
 it has one answer only), their mean, and where they differ. What is read off embeddings is called decoded. The clip is
-by default the first held-out one with three futures or more.
+by default the first held-out one with three futures or more. docs/results/video_curves.png has the loss of each run on
+real clips, on those of training and on held-out ones.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from draw_uncertainty import CPU, SHOWN, row_of
+from matplotlib.figure import Figure
 from tables import RESULTS, in_order
 from torch import Tensor
-from video_columns import SOURCES
+from video_columns import REAL, SOURCES
 
 from mmssl.augment import to_pixels
 from mmssl.config import Config
 from mmssl.evaluate.completion import Completed, completed, cut_of, predictive
 from mmssl.evaluate.heldout import batch_of
 from mmssl.evaluate.worlds import future, futures_of
+from mmssl.report.figures import STYLES
 from mmssl.report.pictures import save_png, sheet
 from mmssl.runs import open_run, open_task
 
 MODES = 3  # futures of the clip that is drawn, at least
+PANEL_INCHES = (3.2, 2.6)
 
 
 def last_frames(run: Path, index: int) -> Completed | None:
@@ -78,6 +83,30 @@ def draw(out: Path, source: str, index: int | None = None) -> Path | None:
     titles += [*(f"sample {number + 1}" for number in range(SHOWN)), "mean", "spread"]
     path = RESULTS / f"video_{source}.png"
     save_png(sheet([pictures for pictures, _ in rows], titles, below=[words for _, words in rows]), path)
+    return path
+
+
+def draw_curves(out: Path) -> Path | None:
+    """The losses of all runs on real clips below a folder, over the steps; None where there are none."""
+    found = [(source, sorted(out.glob(f"*-{source}/metrics.jsonl"))) for source in REAL]
+    rows = [(source, in_order(path.parent.name for path in paths)) for source, paths in found if paths]
+    if not rows:
+        return None
+    columns = max(len(names) for _, names in rows)
+    size = (columns * PANEL_INCHES[0], len(rows) * PANEL_INCHES[1] + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_visible(False)
+    for (_, names), line in zip(rows, panels, strict=True):
+        for name, axes in zip(names, line, strict=False):
+            steps = [json.loads(text) for text in (out / name / "metrics.jsonl").read_text().splitlines()]
+            for key, label, style in zip(("loss", "heldout.loss"), ("training", "held out"), STYLES, strict=False):
+                points = [(step["step"], step[key]) for step in steps if key in step]
+                axes.plot(*zip(*points, strict=True), label=label, **{**style, "marker": ""})
+            axes.set(title=name, xlabel="step", yscale="log", visible=True)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.savefig(path := RESULTS / "video_curves.png", dpi=110, metadata={"Software": None})
     return path
 
 

@@ -1,23 +1,23 @@
 """Train methods that predict videos on clips whose futures are known and on real ones, and measure what they predict.
 
 usage: python scripts/video.py OUT [--steps 2000] [--seconds 0] [--batch 32] [--futures 100] [--at-once 2]
-                               [--only ROW ...] [--clips FOLDER --test FOLDER]
+                               [--only ROW ...] [--clips FOLDER FOLDER] [--gestures FOLDER FOLDER]
 
-Each row is trained on `savanna` and on `digits`, and with --clips on a folder of videos (sub-folders are labels, for
-the probe), tested on another; a run is named ROW-SOURCE, and --only takes both. All have the same small encoder, the
-same clips of 2 seconds without augmentation, half of them seen, one thread each. Writes docs/results/video.json and
-video_SOURCE.png; `python scripts/tables.py write` makes the tables. A run that was stopped goes on, a finished one is
-left as it is; rows whose method is not there are left out.
+Each row is trained on `savanna` and on `digits`, and with --clips or --gestures on a folder of videos (sub-folders are
+labels, for the probe), tested on another; a run is named ROW-SOURCE, and --only takes both. All have clips of 2 seconds
+(`gestures`: 1.5) without augmentation, half of them seen, one thread each. Writes docs/results/video.json,
+video_SOURCE.png and, of real clips, video_curves.png; `python scripts/tables.py write` makes the tables. A run that was
+stopped goes on, a finished one is left as it is; rows whose method is not there are left out.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from draw_video import draw
+from draw_video import draw, draw_curves
 from side_by_side import asked_for, finished, parser_of, run_and_collect
 from tables import RESULTS
-from video_columns import SOURCES
+from video_columns import REAL, SOURCES
 
 from mmssl.methods import METHODS
 
@@ -30,16 +30,17 @@ COMMON = [
 WORLD = ["data.samples=12000", "data.heldout=0.05"]
 SEEN = ["method.seen_frames=4"]
 PREDICTOR = ["method.predictor_width=192", "method.predictor_layers=3"]  # as wide as the encoder
-SMALL_STEPS = ["encoder.frames=2"]  # four times: masks need several
+SMALL_STEPS = ["encoder.frames=2", "train.learning_rate=1e-3"]  # four times: masks need several
 LATENT = ["method.latent_width=8", "method.latent_layers=1"]
 FEW = [*LATENT, "method.latent_weight=1e-3", "method.latent_per=clip"]  # bits
 CODES = [*LATENT, "method.limit=codes", "method.num_codes=8"]
-SMALL = [  # six times the samples in the same time on a CPU; with --seconds 1380
-    "encoder.layers=2", "encoder.width=128", "encoder.intermediate=512", "train.learning_rate=2e-3",
-    "method.predictor_width=128", "method.predictor_layers=3",
+SMALL_ENCODER = ["encoder.layers=2", "encoder.width=128", "encoder.intermediate=512"]
+SMALL = [  # six times the samples in the same time on a CPU
+    *SMALL_ENCODER, "train.learning_rate=2e-3", "method.predictor_width=128", "method.predictor_layers=3",
 ]  # fmt: skip
 MANY = ["data.samples=100000"]  # an hour of SMALL learns 12,000 by heart
-GENERATOR = ["method.generator_width=192", "method.latent_width=8", "train.learning_rate=3e-4"]
+GENERATOR = [*SMALL_ENCODER, "method.generator_width=128", "method.latent_width=8", "train.learning_rate=3e-4"]
+ORDER = [*SMALL_ENCODER, "method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
     "frame_prediction_small": ("frame_prediction", [*SEEN, *SMALL]),
@@ -48,9 +49,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "frame_prediction_latent_small_many": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW, *MANY]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
-    "frame_order": ("frame_order", ["method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]),
-    "videomae": ("videomae", [*PREDICTOR, *SMALL_STEPS]),
-    "vjepa": ("vjepa", [*PREDICTOR, *SMALL_STEPS]),
+    "frame_order": ("frame_order", ORDER),
+    "videomae": ("videomae", [*SMALL, *SMALL_STEPS]),
+    "vjepa": ("vjepa", [*SMALL, *SMALL_STEPS]),
     "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *CODES]),
     "vjepa_with_latent_small": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES]),
     "vjepa_with_latent_small_many": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES, *MANY]),
@@ -61,9 +62,11 @@ def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:
     """Of `mmssl pretrain`."""
     method, options = ROWS[row]
     data = [f"data.source={source}", *WORLD]
-    if source == "clips":
-        data = [f"{part}.source={asked.clips}" for part in ("data", "evaluate")]
-        data += [f"{part}.heldout={asked.test}" for part in ("data", "evaluate")]
+    if source in REAL:
+        folder, test = getattr(asked, source)
+        data = [f"{part}.source={folder}" for part in ("data", "evaluate")]
+        data += [f"{part}.heldout={test}" for part in ("data", "evaluate")]
+        data += [f"data.seconds={REAL[source]}", "train.evaluate_every_steps=250"]  # for the curves
     return [
         f"configs/video_prediction_{method}_folder.yaml", *COMMON, *data, f"train.steps={asked.steps}",
         f"train.seconds={asked.seconds}", f"train.batch_size={asked.batch}", f"evaluate.futures={asked.futures}",
@@ -73,7 +76,7 @@ def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:
 
 def wanted_of(asked: argparse.Namespace, rows: list[str]) -> dict[str, list[str]]:
     """The runs that are asked for, by a row or by a name of their own, with their arguments."""
-    sources = [source for source in SOURCES if source != "clips" or asked.clips is not None]
+    sources = [source for source in SOURCES if source not in REAL or getattr(asked, source) is not None]
     there = [row for row in rows if ROWS[row][0] in METHODS]
     return {name: arguments(row, source, asked) for name, row, source in asked_for(there, sources, asked.only)}
 
@@ -85,14 +88,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="end training then; 0: after its steps")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--futures", type=int, default=100, help="samples of each clip")
-    parser.add_argument("--clips", type=Path)
-    parser.add_argument("--test", type=Path)
+    for source in REAL:
+        parser.add_argument(f"--{source}", type=Path, nargs=2, help="to train on and to test on")
     asked = parser.parse_args()
-    if (asked.clips is None) != (asked.test is None):
-        parser.error("--clips FOLDER and --test FOLDER go together")
     run_and_collect("video", asked.out, wanted_of(asked, [*ROWS]), asked.at_once)
-    drawn = [str(path) for source in SOURCES if (path := draw(asked.out, source)) is not None]
-    written = [str(RESULTS / "video.json"), *drawn]
+    drawn = [draw(asked.out, source) for source in SOURCES]
+    written = [str(path) for path in (RESULTS / "video.json", *drawn, draw_curves(asked.out)) if path is not None]
     print(json.dumps({"runs": len(finished(asked.out)), "written": written}))
 
 

@@ -1,7 +1,8 @@
 """What the tables of docs/results/video.md show: heading, key of evaluation.json and format of each column."""
 
 Columns = tuple[tuple[str, str, str], ...]  # heading, key, format
-SOURCES = ("savanna", "digits", "clips")  # of the runs of scripts/video.py: METHOD-SOURCE
+REAL = {"clips": 2.0, "gestures": 1.5}  # folders of videos: the seconds of a clip
+SOURCES = ("savanna", "digits", *REAL)  # of the runs of scripts/video.py: METHOD-SOURCE
 VIDEO: Columns = (
     ("coverage", "uncertainty.coverage", "{:.0%}"),
     ("precision", "uncertainty.precision", "{:.0%}"),

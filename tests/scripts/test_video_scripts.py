@@ -22,9 +22,9 @@ def out(tmp_path_factory):
     return folder
 
 
-def asked_for(*only: str, clips: Path | None = None) -> Namespace:
-    test = clips and clips / "test"
-    return Namespace(out=Path("out"), steps=7, seconds=0.0, batch=32, futures=20, only=only, clips=clips, test=test)
+def asked_for(*only: str, **real: tuple[Path, Path]) -> Namespace:
+    folders = {"clips": None, "gestures": None, **real}
+    return Namespace(out=Path("out"), steps=7, seconds=0.0, batch=32, futures=20, only=only, **folders)
 
 
 def columns_of(table: str) -> list[str]:
@@ -60,13 +60,27 @@ def test_a_row_of_the_picture_is_drawn_for_each_run_of_a_source(scripts, out, tm
         assert image.size[0] > 10 * image.size[1] / 2  # 14 pictures beside each other
 
 
+def test_the_curves_of_real_clips_are_drawn_as_far_as_there_are_any(scripts, tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts["draw_video"], "RESULTS", tmp_path)
+    lines = [{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.5, "heldout.loss": 1.75}]
+    for name in ("vjepa-digits", "vjepa-clips", "videomae-clips"):
+        assert scripts["draw_video"].draw_curves(tmp_path) is None or name == "videomae-clips"
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    path = scripts["draw_video"].draw_curves(tmp_path)
+    with Image.open(path) as image:
+        assert image.size[0] > 2 * image.size[1]  # two panels beside each other
+
+
 def test_a_row_is_run_on_each_source_or_on_one(scripts):
     wanted = scripts["video"].wanted_of
     rows = [*scripts["video"].ROWS]
     assert [*wanted(asked_for("vjepa"), rows)] == ["vjepa-savanna", "vjepa-digits"]
-    assert [*wanted(asked_for("vjepa", clips=Path("real")), rows)] == ["vjepa-savanna", "vjepa-digits", "vjepa-clips"]
+    real = asked_for("vjepa", gestures=(Path("real"), Path("real/test")))
+    assert [*wanted(real, rows)] == ["vjepa-savanna", "vjepa-digits", "vjepa-gestures"]
     assert [*wanted(asked_for("frame_prediction-digits"), rows)] == ["frame_prediction-digits"]
-    words = wanted(asked_for("vjepa", clips=Path("real")), rows)["vjepa-clips"]
+    words = wanted(real, rows)["vjepa-gestures"]
+    assert words.index("data.seconds=1.5") > words.index("data.seconds=2.0")  # the last one counts
     assert {"data.source=real", "evaluate.source=real", "data.heldout=real/test", "train.steps=7"} <= {*words}
     assert "data.source=digits" in wanted(asked_for("vjepa-digits"), rows)["vjepa-digits"]
 
