@@ -5,7 +5,7 @@ from typing import Any
 from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import CheckpointError, ConfigError
-from mmssl.modalities.grids import Cut
+from mmssl.modalities.grids import Cut, Waveform
 from mmssl.models.target import Tokenizer
 from mmssl.objectives.base import Objective
 from mmssl.runs import open_run
@@ -16,11 +16,17 @@ PREFIXES = ("embedder.encoder.", "encoder.")  # of the encoder's weights in an o
 
 def encoder_of_run(folder: str, modalities: Any) -> Any:
     """The encoder of the newest checkpoint of a run folder, frozen, in eval mode; ConfigError where there is no such
-    run or where its encoder reads something else, CheckpointError where its weights are not those of an encoder of
-    `modalities`.
+    run or where its encoder reads something else (waveforms of another rate, too), CheckpointError where its weights
+    are not those of an encoder of `modalities`.
     """
     config, found = opened(folder)
     encoder = new_encoder(folder, config, modalities)
+    for part in modalities.values():
+        if isinstance(part, Waveform) and part.rate_hz != config.audio.rate_hz:
+            raise ConfigError(
+                f"method.pretrained: {folder} is a run on sounds of {config.audio.rate_hz} Hz, this one's have "
+                f"{part.rate_hz}; expected the same audio.rate_hz"
+            )
     weights = found.tensors["model"]
     for prefix in PREFIXES:
         mine = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

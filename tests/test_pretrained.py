@@ -112,6 +112,12 @@ def test_the_second_run_trains_an_encoder_of_its_own_and_leaves_the_first_one_as
     assert all(np.isfinite(line["loss"]) for line in metrics(runs / "second") if "loss" in line)
 
 
+def test_a_first_run_on_sounds_of_another_rate_is_refused(runs, tmp_path, capsys):
+    assert pretrain(tmp_path, "second", f"method.pretrained={runs / 'first'}", "audio.rate_hz=4000") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert line.endswith("first is a run on sounds of 2000 Hz, this one's have 4000; expected the same audio.rate_hz")
+
+
 def other_run(folder: Path, task: str) -> Path:
     """A run of a step of another task; none is there of "none"."""
     short = ("train.steps=1", "train.evaluate_every_steps=100")
