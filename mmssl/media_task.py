@@ -15,10 +15,11 @@ from mmssl.batch import Batch
 from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
+from mmssl.evaluate.across import things_of
 from mmssl.evaluate.completion import completed
 from mmssl.evaluate.continuations import clips_of, continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
-from mmssl.evaluate.media import evaluate_media, prepared
+from mmssl.evaluate.media import evaluate_media, numbered, prepared
 from mmssl.evaluate.media_features import VIEWS_OF
 from mmssl.evaluate.missing import filled_in
 from mmssl.evaluate.negatives import Negatives
@@ -94,11 +95,13 @@ class MediaTask:
             inputs = Inputs(config, self.modalities, data.vocabulary)
             objective = self.build(config, inputs, data.train.size)
             heard = data.hearing(heard_around(objective))
+            names, files = (*objective.paired, *objective.answered), numbered(heard.heldout.paths())
             run = pretrain(
                 objective, config, accelerator, heard, tokens_per_sample=tokens_of(objective),
                 evaluation=partial(
                     heldout_metrics, batches=lambda device: prepared(
-                        heard.heldout, inputs, config, HELDOUT, device, objective.views)),
+                        heard.heldout, inputs, config, HELDOUT, device, objective.views),
+                    thing=lambda batch: things_of(names, files, batch)),
                 prepare=partial(inputs.stream, wanted=objective.views), plain=inputs,
             )  # fmt: skip
             if accelerator.is_main_process:

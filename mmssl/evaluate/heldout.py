@@ -49,9 +49,11 @@ def with_pair(part: Objective, batch: Batch) -> Batch:
     return batch.chosen(torch.stack([batch.present(name) for name in part.paired]).all(0))
 
 
-def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batch]]) -> dict[str, float | str]:
+def heldout_metrics(
+    run: Any, *, batches: Callable[[torch.device], Iterator[Batch]], thing: Callable[[Batch], Tensor] | None = None
+) -> dict[str, float | str]:
     """Held-out loss, energy gap and collapse while training; the main process computes, for all, or all do, alike,
-    where they share the weights.
+    where they share the weights. Samples of one `thing` are no wrong answers for each other.
     """
     objective: Objective = run.objective
     if not (run.accelerator.is_main_process or is_sharded(objective)):
@@ -66,13 +68,13 @@ def heldout_metrics(run: Any, *, batches: Callable[[torch.device], Iterator[Batc
             embeddings.append(output.embedding.float())
             compared += [] if output.compared is None else [output.compared.float()]
             if len((pairs := with_pair(objective, batch)).draw.index):
-                energies = of_matrix(objective.energies(pairs).float())
+                energies = of_matrix(objective.energies(pairs).float(), thing and thing(pairs))
                 matched.append(energies[0])
                 others.append(energies[1])
     if not total:
         return {}
     values: dict[str, float | str] = {"heldout.loss": float(torch.stack(losses).sum() / total)}
-    if sum(map(len, matched)) > 1:
+    if sum(map(len, others)):
         found = summary(torch.cat(matched), {"other": torch.cat(others)})
         values |= {name: value for name, value in found.items() if not name.startswith("energy.ladder")}
     if total > 1:

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -90,6 +91,20 @@ def test_metrics_of_pictures_are_those_of_a_loop_over_batches(pictures):
     assert {key for key, value in found.items() if not isinstance(value, float)} == {"collapse.verdict"}
     assert not [key for key in found if "compared" in key]  # what is compared is no vector
     assert not [key for key in found if "ladder" in key]
+
+
+def test_samples_that_show_one_thing_are_no_wrong_answers_for_each_other(pictures):
+    objective, batches = pictures
+    found = heldout_metrics(run_of(objective), batches=batches(12), thing=lambda batch: batch.draw.index // 2)
+    own, other = [], []
+    with torch.no_grad():
+        for batch in batches(12)(CPU):
+            energies, thing = objective.energies(batch), (batch.draw.index // 2).tolist()
+            own += [energies[row, row] for row in range(len(thing))]
+            other += [energies[i, j] for i, j in product(range(len(thing)), repeat=2) if thing[i] != thing[j]]
+    assert found["energy.auroc"] == auroc(torch.stack(own), torch.stack(other))
+    alike = heldout_metrics(run_of(objective), batches=batches(12), thing=lambda batch: 0 * batch.draw.index)
+    assert not [key for key in alike if "energy" in key]  # nothing is wrong
 
 
 @pytest.fixture(scope="module")
