@@ -33,6 +33,7 @@ PREDICTOR = ["method.predictor_width=192", "method.predictor_layers=3"]  # as wi
 SMALL_STEPS = ["encoder.frames=2", "train.learning_rate=1e-3"]  # four times: masks need several
 LATENT = ["method.latent_width=8", "method.latent_layers=1"]
 FEW = [*LATENT, "method.latent_weight=1e-3", "method.latent_per=clip"]  # bits
+FEWER = [*FEW, "method.latent_weight=5e-3", "method.free_nats=1.0"]  # little more than the futures need
 CODES = [*LATENT, "method.limit=codes", "method.num_codes=8"]
 SMALL_ENCODER = ["encoder.layers=2", "encoder.width=128", "encoder.intermediate=512"]
 SMALL = [  # six times the samples in the same time on a CPU
@@ -46,7 +47,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "frame_prediction_small": ("frame_prediction", [*SEEN, *SMALL]),
     "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
     "frame_prediction_latent_small": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW]),
-    "frame_prediction_latent_small_many": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW, *MANY]),
+    "frame_prediction_latent_small_fewer_bits": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MANY]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
     "frame_order": ("frame_order", ORDER),
@@ -55,6 +56,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "vjepa_with_latent": ("vjepa_with_latent", [*SEEN, *PREDICTOR, *CODES]),
     "vjepa_with_latent_small": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES]),
     "vjepa_with_latent_small_many": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES, *MANY]),
+    "vjepa_with_latent_small_slow": ("vjepa_with_latent", [*SEEN, *SMALL, *CODES, *MANY, "method.momentum=0.9998"]),
 }
 
 
