@@ -3,8 +3,8 @@
 usage: python scripts/video.py OUT [--steps 2000] [--seconds 0] [--batch 32] [--futures 100] [--at-once 2]
                                [--only ROW ...] [--clips FOLDER FOLDER] [--gestures FOLDER FOLDER]
 
-Each row is trained on `savanna` and on `digits`, and with --clips or --gestures on a folder of videos (sub-folders are
-labels, for the probe), tested on another; a run is named ROW-SOURCE, and --only takes both. All have clips of 2 seconds
+Each row is trained on `savanna` and on `digits`, and with --clips (sub-folders are labels, for the probe) or --gestures
+on a folder of videos, tested on another; a run is named ROW-SOURCE, and --only takes both. All have clips of 2 seconds
 (`gestures`: 1.5) without augmentation, half of them seen, one thread each. Writes docs/results/video.json,
 video_SOURCE.png and, of real clips, video_curves.png; `python scripts/tables.py write` makes the tables. A run that was
 stopped goes on, a finished one is left as it is; rows whose method is not there are left out.
@@ -17,7 +17,7 @@ from pathlib import Path
 from draw_video import draw, draw_curves
 from side_by_side import asked_for, finished, parser_of, run_and_collect
 from tables import RESULTS
-from video_columns import REAL, SOURCES
+from video_columns import LABELLED, REAL, SOURCES
 
 from mmssl.methods import METHODS
 
@@ -66,8 +66,8 @@ def arguments(row: str, source: str, asked: argparse.Namespace) -> list[str]:
     data = [f"data.source={source}", *WORLD]
     if source in REAL:
         folder, test = getattr(asked, source)
-        data = [f"{part}.source={folder}" for part in ("data", "evaluate")]
-        data += [f"{part}.heldout={test}" for part in ("data", "evaluate")]
+        parts = ("data", "evaluate") if source in LABELLED else ("data",)
+        data = [text for part in parts for text in (f"{part}.source={folder}", f"{part}.heldout={test}")]
         data += [f"data.seconds={REAL[source]}", "train.evaluate_every_steps=250"]  # for the curves
     return [
         f"configs/video_prediction_{method}_folder.yaml", *COMMON, *data, f"train.steps={asked.steps}",

@@ -2,6 +2,7 @@
 
 Columns = tuple[tuple[str, str, str], ...]  # heading, key, format
 REAL = {"clips": 2.0, "gestures": 1.5}  # folders of videos: the seconds of a clip
+LABELLED = ("clips",)
 SOURCES = ("savanna", "digits", *REAL)  # of the runs of scripts/video.py: METHOD-SOURCE
 VIDEO: Columns = (
     ("coverage", "uncertainty.coverage", "{:.0%}"),

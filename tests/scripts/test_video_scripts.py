@@ -81,7 +81,10 @@ def test_a_row_is_run_on_each_source_or_on_one(scripts):
     assert [*wanted(asked_for("frame_prediction-digits"), rows)] == ["frame_prediction-digits"]
     words = wanted(real, rows)["vjepa-gestures"]
     assert words.index("data.seconds=1.5") > words.index("data.seconds=2.0")  # the last one counts
-    assert {"data.source=real", "evaluate.source=real", "data.heldout=real/test", "train.steps=7"} <= {*words}
+    assert {"data.source=real", "data.heldout=real/test", "train.steps=7"} <= {*words}
+    assert not [word for word in words if word.startswith("evaluate.source")]  # they have no labels
+    labelled = asked_for("vjepa", clips=(Path("real"), Path("real/test")))
+    assert {"data.source=real", "evaluate.source=real"} <= {*wanted(labelled, rows)["vjepa-clips"]}
     assert "data.source=digits" in wanted(asked_for("vjepa-digits"), rows)["vjepa-digits"]
 
 
