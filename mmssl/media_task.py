@@ -15,7 +15,7 @@ from mmssl.batch import Batch
 from mmssl.checkpoint import Restored
 from mmssl.config import Config
 from mmssl.errors import ConfigError, DataError
-from mmssl.evaluate.across import things_of
+from mmssl.evaluate.across import compared_things
 from mmssl.evaluate.completion import completed
 from mmssl.evaluate.continuations import clips_of, continued, sides
 from mmssl.evaluate.heldout import heldout_metrics
@@ -95,13 +95,13 @@ class MediaTask:
             inputs = Inputs(config, self.modalities, data.vocabulary)
             objective = self.build(config, inputs, data.train.size)
             heard = data.hearing(heard_around(objective))
-            names, files = (*objective.paired, *objective.answered), numbered(heard.heldout.paths())
+            files = numbered(heard.heldout.paths())
             run = pretrain(
                 objective, config, accelerator, heard, tokens_per_sample=tokens_of(objective),
                 evaluation=partial(
                     heldout_metrics, batches=lambda device: prepared(
                         heard.heldout, inputs, config, HELDOUT, device, objective.views),
-                    thing=lambda batch: things_of(names, files, batch)),
+                    thing=lambda batch: compared_things(objective, files, batch)),
                 prepare=partial(inputs.stream, wanted=objective.views), plain=inputs,
             )  # fmt: skip
             if accelerator.is_main_process:

@@ -183,9 +183,7 @@ def test_a_worker_leaves_quietly_while_it_hands_a_batch_over():
     assert worker.exitcode == 0
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # it is missed again as the stream is closed
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the stream misses it as it is closed
 def test_a_worker_that_is_killed_ends_the_run_with_one_line():
     stream = batches(die, Order((8,), seed=0), Slots(4), workers=1)
     with pytest.raises(HangError, match=r"data\.workers: .* (exited|killed)"):

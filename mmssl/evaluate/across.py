@@ -32,6 +32,11 @@ def things_of(names: Iterable[str], files: Int[Tensor, " N"] | None, batch: Batc
     return torch.arange(len(index)) if files is None or STILL.isdisjoint(names) else files[index]
 
 
+def compared_things(part: Objective, files: Int[Tensor, " N"] | None, batch: Batch) -> Int[Tensor, " B"]:
+    """`things_of` what the energy of an objective compares."""
+    return things_of((*part.paired, *part.answered), files, batch)
+
+
 def energies_of(
     part: Objective, couple: tuple[str, str], batch: Batch, known: dict[tuple[str, str], Float[Tensor, "B B"]]
 ) -> Float[Tensor, "B B"]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.errors import CheckpointError
-from mmssl.evaluate.across import pair_results, retrieval_results, things_of, without_each
+from mmssl.evaluate.across import compared_things, pair_results, retrieval_results, without_each
 from mmssl.evaluate.codes import code_results
 from mmssl.evaluate.energy import histogram, is_first, of_matrix, of_same_class, summary
 from mmssl.evaluate.finetune import tuned_accuracy
@@ -69,7 +69,7 @@ def energy_results(
         if not len(batch.draw.index):
             continue
         energies = part.energies(batch).float().cpu()
-        thing = things_of((*part.paired, *part.answered), files, batch)
+        thing = compared_things(part, files, batch)
         own, other = of_matrix(energies, thing)
         matched.append(own)
         ladder["other"].append(other)
