@@ -1,7 +1,8 @@
 """What a run takes of the memory, counted and measured before it begins."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def footprint(objective: Objective, config: Config, processes: int, batch: Batch
         "weights": nbytes([*weights, *objective.buffers()]) - nbytes(teachers),
         "teachers": nbytes(teachers),
         "gradients": nbytes(trained),
-        "optimizer": nbytes(trained) * slots_of(config),
+        "optimizer": remembered(objective, config),
     }
     said = "(activations: not known before samples have groups)"
     if not objective.regroup_epochs:
@@ -119,10 +120,16 @@ def first(batch: Batch, count: int) -> Batch:
     return Batch(views, Draw(batch.draw.seed, batch.draw.epoch[:count], batch.draw.index[:count]))
 
 
-def slots_of(config: Config) -> int:
-    """Numbers that the optimizer remembers of each weight: those that it holds of one after a step."""
+def remembered(objective: Objective, config: Config) -> int:
+    """Bytes that the optimizer holds of the weights after a step."""
+    made = optimizer(objective, config.train)
+    return sum(nbytes(group["params"]) * slots_of(type(made), group) for group in made.param_groups)
+
+
+def slots_of(kind: Callable[..., torch.optim.Optimizer], group: dict[str, Any]) -> int:
+    """Numbers that an optimizer remembers of each weight of a group: those that it holds of one after a step."""
     weight = nn.Parameter(torch.ones(2, 2))
-    made = optimizer(nn.ParameterList([weight]), config.train)
+    made = kind([{**group, "params": [weight]}], lr=1.0)
     weight.grad = torch.zeros_like(weight)
     made.step()
     return sum(value.shape == weight.shape for value in made.state[weight].values())

@@ -111,7 +111,9 @@ def start(
     if is_shared:
         shard(objective)
     names = {id(weight): name for name, weight in objective.named_parameters()}
-    made = optimizer(objective, config.train)
+    made = optimizer(
+        objective, config.train, torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    )
     run = Run(
         objective, made, accelerator, config, objective, data, parameters=names, tokens_per_sample=tokens_per_sample
     )

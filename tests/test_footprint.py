@@ -7,7 +7,7 @@ from tiny import MEDIA, TEXT_METHODS, tiny_batch, tiny_objective
 from torch import nn
 
 from mmssl.batch import Batch
-from mmssl.footprint import activations, footprint, kept_bytes, slots_of, untouched
+from mmssl.footprint import activations, footprint, kept_bytes, remembered, untouched
 from mmssl.losses.criterion import Criterion
 from mmssl.objectives import Objective
 from mmssl.objectives.base import Output
@@ -76,9 +76,17 @@ def test_lines_worked_by_hand(tmp_path):
     assert second.endswith(" MB for 12 samples")
 
 
-@pytest.mark.parametrize("name, slots", [("adamw", 2), ("lars", 1)])
-def test_what_an_optimizer_remembers_of_a_weight(name, slots, tmp_path):
-    assert slots_of(toy_config(tmp_path, f"train.optimizer={name}")) == slots
+def test_what_an_optimizer_remembers_of_the_weights(tmp_path):
+    objective = tiny_objective("byol", encoder="vit")
+    trained = sum(weight.numel() for weight in objective.parameters() if weight.requires_grad)
+    inner = [weight for layer in objective.encoder.layers.modules() for weight in layer.parameters(recurse=False)]
+    turned = sum(weight.numel() for weight in inner if weight.ndim > 1)
+    found = {
+        name: remembered(objective, toy_config(tmp_path, f"train.optimizer={name}"))
+        for name in ("adamw", "muon", "lars")
+    }
+    assert found == {"adamw": 8 * trained, "muon": 8 * trained - 4 * turned, "lars": 4 * trained}
+    assert turned > 0
 
 
 @pytest.mark.parametrize("method", [*MEDIA, *TEXT_METHODS])

@@ -1,4 +1,4 @@
-"""Claims about optimizers: which weights decay, what LARS scales, and that their state can be put back."""
+"""Claims about optimizers: which weights decay, what LARS scales, what Muon turns, and that state can be put back."""
 
 from types import SimpleNamespace
 
@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from lightly.utils.lars import LARS as LightlyLARS
+from tiny import tiny_objective
 from torch import nn
 
-from mmssl.optimizer import LARS, optimizer, parameter_groups, set_state, state_of
+from mmssl.errors import ConfigError
+from mmssl.models.transformer import Layers
+from mmssl.optimizer import LARS, Muon, optimizer, orthogonal, parameter_groups, set_state, state_of
 
 
 class Tied(nn.Module):
@@ -21,6 +24,16 @@ class Tied(nn.Module):
         self.second.weight = self.first.weight
         self.norm = nn.LayerNorm(4)
         self.frozen = nn.Linear(4, 4).requires_grad_(False)
+
+
+class Deep(nn.Module):
+    """A layer of a transformer between a first and a last matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 8)
+        self.layers = Layers(layers=1, width=8, heads=2, intermediate=16)
+        self.last = nn.Linear(8, 4)
 
 
 def settings(name: str) -> SimpleNamespace:
@@ -135,11 +148,94 @@ def test_lars_moves_weights_that_are_zero_and_survives_gradients_that_are():
     assert after_steps(ours(0.1), torch.zeros(2, 2), [torch.zeros(2, 2)]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
-@pytest.mark.parametrize("name", ["adamw", "lars"])
-def test_state_put_back_goes_on_as_if_never_stopped(name):
+def turning(precision: torch.dtype = torch.float32, decay: float = 0.3):
+    """Our Muon of matrices alone."""
+    return lambda weights: Muon(
+        [{"params": weights, "weight_decay": decay, "is_turned": True}], lr=0.05, precision=precision
+    )
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 10), (10, 4)])
+def test_muon_equals_the_stock_one(shape):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, generator=generator)
+    gradients = [torch.randn(shape, generator=generator) for _ in range(4)]
+
+    def stock(weights, adjust_lr_fn="match_rms_adamw"):
+        return torch.optim.Muon(weights, lr=0.05, weight_decay=0.3, adjust_lr_fn=adjust_lr_fn)
+
+    expected = after_steps(stock, weight, gradients)
+    found = after_steps(turning(torch.bfloat16), weight, gradients)
+    moved = (expected - weight).norm()
+    assert (found - expected).norm() < 0.02 * moved  # both round to bfloat16, not at the same places
+    assert (after_steps(turning(), weight, gradients) - expected).norm() < 0.04 * moved
+    other = after_steps(lambda weights: stock(weights, "original"), weight, gradients)
+    assert (found - other).norm() > 0.1 * moved  # the control: its other scale
+
+
+def test_muon_moves_all_directions_alike():
+    generator = torch.Generator().manual_seed(1)
+    left, right = (torch.linalg.qr(torch.randn(8, 8, generator=generator)).Q for _ in range(2))
+    gradient = left @ torch.diag(torch.logspace(0, -2, 8)) @ right.T  # the largest direction is 100 times the smallest
+    values = torch.linalg.svdvals(after_steps(turning(decay=0.0), torch.zeros(8, 8), [gradient]))
+    rms = 0.05 * 0.2 * 8**0.5 * values.new_tensor([0.5, 1.3])
+    assert values.min() > rms[0]
+    assert values.max() < rms[1]
+    turned = left.T @ orthogonal(gradient[None])[0] @ right
+    torch.testing.assert_close(turned, turned.diagonal().diag(), rtol=0, atol=1e-5)  # the same singular vectors
+    assert torch.linalg.svdvals(gradient).max() > 50 * torch.linalg.svdvals(gradient).min()  # the control
+
+
+def test_a_step_of_muon_is_as_large_as_said_whatever_the_shape_and_the_gradient():
+    generator = torch.Generator().manual_seed(2)
+    for shape in ((8, 8), (4, 16), (6, 2, 3, 3)):
+        gradient = torch.randn(shape, generator=generator)
+        step = after_steps(turning(decay=0.0), torch.zeros(shape), [gradient])
+        assert 0.7 < float(step.square().mean().sqrt() / (0.05 * 0.2)) < 1.2
+        torch.testing.assert_close(after_steps(turning(decay=0.0), torch.zeros(shape), [1000 * gradient]), step)
+
+
+def test_muon_turns_the_matrices_of_layers_and_leaves_the_rest_to_adamw():
+    torch.manual_seed(0)
+    model, plain = Deep(), Deep()
+    plain.load_state_dict(model.state_dict())
+    made, adamw = optimizer(model, settings("muon")), optimizer(plain, settings("adamw"))
+    for mine, other in zip(model.parameters(), plain.parameters()):
+        mine.grad = torch.randn_like(mine)
+        other.grad = mine.grad.clone()
+    made.step()
+    adamw.step()
+    turned = {
+        name
+        for (name, mine), other in zip(model.named_parameters(), plain.parameters())
+        if not torch.equal(mine, other)
+    }
+    assert turned == {name for name, weight in model.layers.named_parameters(prefix="layers") if weight.ndim > 1}
+    assert len(turned) >= 5
+    assert [group["is_turned"] for group in made.param_groups] == [True, False, False]  # all are still there
+
+
+def test_muon_turns_the_kernels_of_convolutional_blocks():
+    encoder = tiny_objective("simclr", encoder="resnet").encoder
+    turned = optimizer(encoder, settings("muon")).param_groups[0]["params"]
+    assert {weight.ndim for weight in turned} == {4}
+    stem = {id(weight) for weight in encoder.parameters()} - {
+        id(weight) for block in encoder.residual_blocks() for weight in block.parameters()
+    }
+    assert stem
+    assert not stem & {id(weight) for weight in turned}
+
+
+def test_muon_refuses_a_method_without_layers():
+    with pytest.raises(ConfigError, match="muon: this method has no layers"):
+        optimizer(Tied(), settings("muon"))
+
+
+@pytest.mark.parametrize("name, kind", [("adamw", Tied), ("lars", Tied), ("muon", Deep)])
+def test_state_put_back_goes_on_as_if_never_stopped(name, kind):
     def fresh():
         torch.manual_seed(0)
-        model = Tied()
+        model = kind()
         return model, optimizer(model, settings(name)), {id(w): key for key, w in model.named_parameters()}
 
     def step(model, made, number):

@@ -35,6 +35,7 @@ LARS = ("train.optimizer=lars", "train.learning_rate=3")
 METHODS = {
     "simclr": (*ADAMW, "train.accumulate=2"),
     "byol": (*LARS, "train.activation_checkpointing=true"),  # has a teacher
+    "moco_v3": ("train.optimizer=muon", "train.learning_rate=1e-2"),
     "swav": ADAMW,  # has prototypes of unit length and a queue
 }
 RESUMED = ("swav", "byol")
