@@ -40,7 +40,9 @@ SMALL = [  # six times the samples in the same time on a CPU
     *SMALL_ENCODER, "train.learning_rate=2e-3", "method.predictor_width=128", "method.predictor_layers=3",
 ]  # fmt: skip
 MANY = ["data.samples=100000"]  # an hour of SMALL learns 12,000 by heart
-MUON = ["data.samples=300000", "train.optimizer=muon"]  # which learns as much in a third of the steps
+MUON = [  # which learns as much in a third of the steps
+    "data.samples=300000", "data.decoded_bytes=8000000000", "train.optimizer=muon",
+]  # fmt: skip
 GENERATOR = [*SMALL_ENCODER, "method.generator_width=128", "method.latent_width=8", "train.learning_rate=3e-4"]
 ORDER = [*SMALL_ENCODER, "method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
