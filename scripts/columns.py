@@ -71,3 +71,15 @@ UNCERTAINTY: Columns = (
     ("samples seen", "samples_seen", "{:,.0f}"),
 )
 TEXT = ("bert", "roberta", "xlm_roberta", "modernbert", "collobert_weston", "text_denoising")
+
+OPTIMIZERS: Columns = (  # of scripts/optimizers.py: held-out losses after the same time
+    ("random weights", "random.loss", "{:.4g}"),
+    ("AdamW", "adamw.loss", "{:.4g}"),
+    ("samples", "adamw.samples_seen", "{:,.0f}"),
+    ("Muon", "muon.loss", "{:.4g}"),
+    ("samples", "muon.samples_seen", "{:,.0f}"),
+    ("Muon was there after", "muon.seconds_to_adamw", "{:.0f} s"),
+    ("of", "adamw.seconds", "{:.0f} s"),
+    ("times as fast", "times_as_fast", "{:.1f}"),
+    ("learning rate", "learning_rate", "{:g}"),
+)

@@ -18,7 +18,7 @@ from typing import Any
 from audio_columns import AUDIO, FEW_OF_SOUND, SETS_OF_SOUNDS, with_baseline
 from audio_visual_columns import FEATURES, FEW_ACROSS, RETRIEVED
 from audio_visual_columns import SOURCES as PAIRED
-from columns import LEADERBOARD, PICTURES, SETS, SHORT, TEXT, UNCERTAINTY, VIEWS, WORDS
+from columns import LEADERBOARD, OPTIMIZERS, PICTURES, SETS, SHORT, TEXT, UNCERTAINTY, VIEWS, WORDS
 from video_columns import FEW_OF_VIDEO, FRAMES, LADDER, SOURCES, VIDEO, Columns, filled, of_source
 
 from mmssl.config import hash_of, load_config
@@ -199,6 +199,7 @@ def tables() -> dict[str, str]:
         columns = filled(runs, AUDIO)
         found[f"audio_{name}"] = with_baseline(uncertain(runs, columns), runs, columns)
     found["capacity"] = uncertain(recorded("capacity"), UNCERTAINTY)
+    found["optimizers"] = uncertain(recorded("optimizers"), OPTIMIZERS)
     return found
 
 
@@ -221,6 +222,7 @@ PAGES = (
     RESULTS / "video.md",
     RESULTS / "audio.md",
     RESULTS / "audio_visual.md",
+    RESULTS / "optimizers.md",
 )
 
 
