@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from audio_columns import SETS_OF_SOUNDS
-from side_by_side import asked_for, finished, parser_of, run_and_collect
+from side_by_side import asked_for, finished, in_turn, parser_of, run_and_collect
 from tables import RESULTS, ROOT
 
 from mmssl.methods import METHODS
@@ -45,7 +45,9 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
             "lejepa", *WAVEFORMS,
         )
     },
+    "hubert_again": ("hubert", ["method.layer=2", "method.num_clusters=100"]),
 }  # fmt: skip
+PRETRAINED = {"hubert_again": "hubert"}  # the row whose run on the same set a row begins from
 
 
 def config_of(method: str) -> Path:
@@ -56,6 +58,8 @@ def config_of(method: str) -> Path:
 def arguments(row: str, name: str, asked: argparse.Namespace) -> list[str]:
     """Of `mmssl pretrain`."""
     method, options = ROWS[row]
+    other = PRETRAINED.get(row)
+    pretrained = [f"method.pretrained={asked.out / f'{other}-{name}'}"] if other else []
     folder = (asked.data / name).absolute()
     size = [] if method in WAVEFORMS else [*SPECTROGRAMS, f"audio.bands={BANDS[name]}"]
     finetune = asked.finetune_seconds > 0
@@ -64,7 +68,7 @@ def arguments(row: str, name: str, asked: argparse.Namespace) -> list[str]:
     return [
         str(config_of(method)), *COMMON, *SAMPLES[name], *size, *tuning, f"data.source={folder / 'train'}",
         f"data.heldout={folder / 'test'}", f"train.seconds={asked.seconds}",
-        f"data.cache={(asked.out / 'cache').absolute()}", *options,
+        f"data.cache={(asked.out / 'cache').absolute()}", *options, *pretrained,
     ]  # fmt: skip
 
 
@@ -82,7 +86,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=90.0, help="of training")
     parser.add_argument("--finetune-seconds", type=float, default=0.0, help="of fine-tuning; 0: none")
     asked = parser.parse_args()
-    run_and_collect("audio", asked.out, wanted_of(asked, [*ROWS]), asked.at_once)
+    for part in in_turn(ROWS, PRETRAINED):
+        run_and_collect("audio", asked.out, wanted_of(asked, part), asked.at_once)
     print(json.dumps({"runs": len(finished(asked.out)), "written": str(RESULTS / "audio.json")}))
 
 

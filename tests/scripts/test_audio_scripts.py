@@ -66,6 +66,14 @@ def test_rows_whose_method_or_config_is_not_there_are_left_out(scripts, data, mo
     assert scripts["audio"].wanted_of(asked_for(data, *rows), rows) == {}
 
 
+def test_the_second_time_begins_from_the_first_run_on_the_same_set(scripts, data):
+    words = scripts["audio"].wanted_of(asked_for(data, "hubert_again"), [*scripts["audio"].ROWS])
+    assert "method.pretrained=out/hubert-digits" in words["hubert_again-digits"]
+    assert "method.pretrained=out/hubert-environment" in words["hubert_again-environment"]
+    first = scripts["audio"].wanted_of(asked_for(data, "hubert"), [*scripts["audio"].ROWS])
+    assert not [word for word in first["hubert-digits"] if word.startswith("method.pretrained")]
+
+
 def test_the_configs_of_all_rows_can_be_read(scripts, data):
     rows = [*scripts["audio"].ROWS]
     for words in scripts["audio"].wanted_of(asked_for(data, *rows), rows).values():
