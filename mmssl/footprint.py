@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.distributed import alone
 from mmssl.losses.criterion import Criterion
+from mmssl.modalities.grids import Cut, Waveform
 from mmssl.models.codebook import Codebook
 from mmssl.models.codes import Code
 from mmssl.models.likelihood import SquaredOutput
@@ -54,6 +56,16 @@ def footprint(objective: Objective, config: Config, processes: int, batch: Batch
             "try a higher train.accumulate or train.activation_checkpointing=true"
         )
     return lines
+
+
+def tokens_of(objective: Objective) -> float:
+    """Tokens that the encoder makes of a sample, whatever is hidden of them: patches, and of waveforms frames; words
+    are not counted.
+    """
+    encoder: Any = objective.encoder
+    cuts: dict[str, Any] = getattr(encoder, "cuts", {})
+    patches = sum(prod(cut.grid) for cut in cuts.values() if isinstance(cut, Cut))
+    return float(patches + sum(encoder.frames(cut.length) for cut in cuts.values() if isinstance(cut, Waveform)))
 
 
 def in_teachers(objective: Objective) -> Iterator[Tensor]:

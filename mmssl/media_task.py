@@ -4,10 +4,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -24,10 +22,10 @@ from mmssl.evaluate.media_features import VIEWS_OF
 from mmssl.evaluate.missing import filled_in
 from mmssl.evaluate.negatives import Negatives
 from mmssl.evaluate.readout import Readout, readouts_of
+from mmssl.footprint import tokens_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
 from mmssl.modalities.given_text import is_words, name_of
-from mmssl.modalities.grids import Cut
 from mmssl.modalities.labelled_media import LabelledMedia, batch_of, kind_of, labelled_media, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.modalities.media_files import IMAGES, SOUNDS, TEXT, VIDEOS
@@ -287,12 +285,6 @@ def is_changed(plain: Batch, batch: Batch, name: str) -> bool:
     """Whether a modality's views in `batch` are others than the plain one."""
     views = batch.views[name]
     return len(views) > 1 or not torch.equal(plain.views[name][0], views[0])
-
-
-def tokens_of(objective: Objective) -> float:
-    """Tokens of a sample, whatever is hidden of them; words are not counted."""
-    cuts: dict[str, Any] = getattr(objective.encoder, "cuts", {})
-    return float(sum(prod(cut.grid) for cut in cuts.values() if isinstance(cut, Cut)))
 
 
 def comparing(objective: Objective, x: str, y: str) -> Objective:

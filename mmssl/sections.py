@@ -196,7 +196,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     activation_checkpointing: bool = False  # layers keep their input only, the backward computes the rest again
     sharding: Literal["none", "full"] = "none"  # full: processes share weights, gradients and moments (FSDP)
-    optimizer: Literal["adamw", "muon", "lars"] = "adamw"  # muon: half the steps or fewer, and its rate as of adamw
+    optimizer: Literal["adamw", "muon", "lars"] = "adamw"  # muon takes the rate and the decay of adamw
     learning_rate: Positive = 5e-4  # at the peak of the schedule
     betas: tuple[RatioBelowOne, RatioBelowOne] = (0.9, 0.98)
     epsilon: Positive = 1e-6

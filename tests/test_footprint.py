@@ -7,7 +7,7 @@ from tiny import MEDIA, TEXT_METHODS, tiny_batch, tiny_objective
 from torch import nn
 
 from mmssl.batch import Batch
-from mmssl.footprint import activations, footprint, kept_bytes, remembered, untouched
+from mmssl.footprint import activations, footprint, kept_bytes, remembered, tokens_of, untouched
 from mmssl.losses.criterion import Criterion
 from mmssl.objectives import Objective
 from mmssl.objectives.base import Output
@@ -147,3 +147,11 @@ def test_a_run_that_was_measured_trains_alike(tmp_path, capsys):
         assert (capsys.readouterr().out.count("\nmemory: ") == 1) == (name == "measured")
     assert same(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
+
+
+def test_tokens_of_a_sample_are_those_that_the_encoder_answers():
+    for method in ("mae", "multimodal", "wav2vec2", "hubert"):
+        objective, batch = tiny_objective(method).eval(), tiny_batch(method, 2)
+        cuts = {name: cut for name, cut in objective.encoder.cuts.items() if name != "text"}
+        found = [objective.encoder({name: cut.tokenize(batch.views[name])})[name] for name, cut in cuts.items()]
+        assert tokens_of(objective) == sum(tokens.value.shape[1] for tokens in found) > 0
