@@ -10,14 +10,13 @@ real clips, on those of training and on held-out ones.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from draw_uncertainty import CPU, SHOWN, row_of
 from matplotlib.figure import Figure
-from tables import RESULTS, in_order
+from tables import RESULTS, in_order, logged
 from torch import Tensor
 from video_columns import REAL, SOURCES
 
@@ -100,7 +99,7 @@ def draw_curves(out: Path) -> Path | None:
         axes.set_visible(False)
     for (_, names), line in zip(rows, panels, strict=True):
         for name, axes in zip(names, line, strict=False):
-            steps = [json.loads(text) for text in (out / name / "metrics.jsonl").read_text().splitlines()]
+            steps = logged(out / name)
             for key, label, style in zip(("loss", "heldout.loss"), ("training", "held out"), STYLES, strict=False):
                 points = [(step["step"], step[key]) for step in steps if key in step]
                 axes.plot(*zip(*points, strict=True), label=label, **{**style, "marker": ""})

@@ -13,13 +13,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from first_way import WORLD
 from side_by_side import parser_of, run_all
-from tables import RESULTS
+from tables import RESULTS, logged
 
 from mmssl.config import hash_of
 from mmssl.runs import open_run
 
-WORLD = ["data.source=savanna", "data.samples=8000", "data.heldout=0.1"]
 VARIANTS: dict[str, list[str]] = {
     "random": ["train.steps=1", "train.learning_rate=1e-12"],  # a step that changes nothing
     "adamw": ["train.optimizer=adamw"],
@@ -46,8 +46,7 @@ def arguments(row: str, variant: str, asked: argparse.Namespace) -> list[str]:
 
 def curve_of(run: Path) -> list[dict[str, Any]]:
     """The lines of a run that have a held-out loss."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line for line in lines if "heldout.loss" in line]
+    return [line for line in logged(run) if "heldout.loss" in line]
 
 
 def compared(runs: dict[str, Path]) -> dict[str, Any]:

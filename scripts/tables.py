@@ -39,6 +39,11 @@ def recorded(page: str) -> dict[str, dict]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def logged(run: Path) -> list[dict[str, Any]]:
+    """The lines that a run wrote as it trained."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
 def collect(page: str, pairs: list[str]) -> None:
     """Copy the figures of evaluated runs, with their config's size and hardware."""
     found = recorded(page)
@@ -46,7 +51,7 @@ def collect(page: str, pairs: list[str]) -> None:
         method, run = pair.split("=", 1)
         evaluation = json.loads((Path(run) / "evaluation.json").read_text())
         environment = json.loads((Path(run) / "environment.json").read_text())
-        last = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()][-1]
+        last = logged(Path(run))[-1]
         found[method] = {key: value for key, value in sorted(evaluation.items()) if key.startswith(KEPT)}
         found[method] |= {
             "steps": last["step"],
