@@ -14,7 +14,7 @@ from mmssl.modalities.grids import Cut
 from mmssl.models.frame_convnet import FrameEncoder
 from mmssl.models.frame_latent import FramePrior, FrameReader, ToldByTime
 from mmssl.models.latent import GaussianLatent, StandardNormal
-from mmssl.models.predictor import TransformerPredictor
+from mmssl.models.predictor import Head, TransformerPredictor
 from mmssl.models.target import Data
 from mmssl.objectives import LatentStream, Objective, Predictive, Ranking
 from mmssl.objectives.critic import Critic
@@ -56,7 +56,7 @@ def frame_prediction_latent(
     encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, latent_per:
     Literal["frame", "clip"] = "frame", prior: Literal["learned", "fixed"] = "learned", latent_width: Count = 16,
     latent_weight: Positive = 1e-3, free_nats: NonNegative = 0.0, latent_layers: Count = 2, predictor_layers: Count =
-    4, predictor_width: Count = 384, predictor_heads: Count = 6,
+    4, predictor_width: Count = 384, predictor_heads: Count = 6, predictor_head: Head = "linear",
 ) -> Objective:  # fmt: skip
     """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that does
     not (Denton & Fergus 2018, arXiv:1802.07687: SVG-LP, with a fixed prior SVG-FP). `latent_weight` times KL in nats
@@ -65,7 +65,8 @@ def frame_prediction_latent(
 
     Where we differ: transformers over all frames at once in place of LSTMs from frame to frame, so a frame is predicted
     from the seen ones and all z, and a learned prior is told the seen frames and the z before it. A time is one of a
-    patch of encoder.frames; with `latent_per` clip one z tells all of them.
+    patch of encoder.frames; with `latent_per` clip one z tells all of them. Of patches with more numbers than
+    `predictor_width` a linear `predictor_head` leaves out some for good.
     """
     cut = reads_frames(encoder).cuts["video"]
     seen, total = seen_patches(predicts, seen_frames, cut), cut.grid[0]
@@ -75,7 +76,13 @@ def frame_prediction_latent(
     reader = {**sizes, "layers": latent_layers, "latent_width": latent_width}
     priors = {"learned": None, "fixed": StandardNormal()}
     predictor: nn.Module = TransformerPredictor(
-        encoder.width, cut.width, ["video"], layers=predictor_layers, latent_width=latent_width, **sizes
+        encoder.width,
+        cut.width,
+        ["video"],
+        layers=predictor_layers,
+        latent_width=latent_width,
+        head=predictor_head,
+        **sizes,
     )
     posterior = None
     if latent_per == "frame":

@@ -1,6 +1,7 @@
 """Predictors: from the embeddings of what is seen, and the places of what is hidden, to what lies there."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -10,19 +11,22 @@ from torch import Tensor, nn
 from mmssl.models.transformer import Layers, Positions, initialise, positions
 from mmssl.tokens import Place, Tokens, at
 
+Head = Literal["linear", "perceptron"]
+
 
 class TransformerPredictor(nn.Module):
     """Mask tokens at the hidden places among the seen tokens, through layers of its own; never sees the answer.
 
     He et al. 2021, arXiv:2111.06377, section 3 (there called decoder). A class token is seen, too: it has no position
     and belongs to the first document. A latent z is added to every mask token, or one of its own to each. `names` are
-    the modalities whose tokens get a vector that tells them from others: one alone needs none. `norms` are what is
-    added to variances.
+    the modalities whose tokens get a vector that tells them from others: one alone needs none. What a linear `head`
+    says lies in a space of `width` dimensions, however many the answer has; what a perceptron of one hidden layer says,
+    in one of four times as many. `norms` are what is added to variances.
     """
 
     def __init__(
         self, encoder_width: int, answer_width: int, names: Iterable[str], *, layers: int, width: int, heads: int,
-        latent_width: int = 0, positions: Positions = "grid", bias: bool = True, **norms: float,
+        latent_width: int = 0, positions: Positions = "grid", bias: bool = True, head: Head = "linear", **norms: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.width = width
@@ -32,8 +36,11 @@ class TransformerPredictor(nn.Module):
         self.mask = nn.Parameter(0.02 * torch.randn(width))
         self.latent = nn.Linear(latent_width, width) if latent_width else None
         self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width, **norms)
-        self.answer = nn.Linear(width, answer_width)
+        hidden = 4 * width
+        self.head = nn.Identity() if head == "linear" else nn.Sequential(nn.Linear(width, hidden), nn.GELU())
+        self.answer = nn.Linear(width if head == "linear" else hidden, answer_width)
         initialise(self.project)
+        initialise(self.head)
         # at first it says next to nothing, so that training begins at the base's own error
         nn.init.normal_(self.answer.weight, std=0.02)
         nn.init.zeros_(self.answer.bias)
@@ -56,7 +63,7 @@ class TransformerPredictor(nn.Module):
                 parts.append(self.project(tokens.summary)[:, None])
                 documents.append(tokens.place.document.new_zeros(len(tokens.summary), 1))
         value = self.layers(torch.cat(parts, 1), torch.cat(documents, 1))
-        return self.answer(value[:, : asked.shape[1]])
+        return self.answer(self.head(value[:, : asked.shape[1]]))
 
 
 class TokenHead(nn.Module):

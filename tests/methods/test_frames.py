@@ -51,6 +51,16 @@ def test_every_method_predicts_the_past_and_what_lies_between(method, predicts):
     assert torch.isfinite(objective.energies(batch)).all()
 
 
+def test_the_head_of_frame_prediction_latent_is_what_its_config_says():
+    heads = {
+        name: tiny_objective("frame_prediction_latent", predictor_head=name).get_parameter(
+            "streams.video.predictor.predictor.answer.weight"
+        )
+        for name in ("linear", "perceptron")
+    }
+    assert heads["perceptron"].shape[1] == 4 * heads["linear"].shape[1]
+
+
 @pytest.mark.parametrize("method", SEVERAL)
 @torch.no_grad()
 def test_each_noise_makes_a_future_of_its_own_and_always_the_same(method):

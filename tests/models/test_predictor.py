@@ -148,3 +148,14 @@ def test_a_block_is_predicted_as_if_no_other_were_asked_for():
     # the control: as one block, places see each other
     assert not torch.allclose(predictor({"image": SEEN}, hidden._replace(blocks=1)), found, atol=1e-4)
     torch.testing.assert_close(predictor({"image": SEEN}, HIDDEN), inner({"image": SEEN}, HIDDEN))
+
+
+@pytest.mark.parametrize("head, rank", [("linear", 16), ("perceptron", 64)])
+@torch.no_grad()
+def test_what_is_said_of_many_numbers_has_the_dimensions_of_the_head(head, rank):
+    torch.manual_seed(0)
+    predictor = TransformerPredictor(8, 100, ["image"], layers=1, width=16, heads=2, head=head).eval()
+    place = Place(torch.arange(16).expand(40, -1), torch.zeros(40, 16, dtype=torch.long), GRID)
+    seen = Tokens(torch.randn(40, 16, 8, generator=torch.Generator().manual_seed(1)), place)
+    said = predictor({"image": seen}, place).flatten(0, 1).double()
+    assert torch.linalg.matrix_rank(said, rtol=1e-6) == rank
