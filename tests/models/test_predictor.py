@@ -158,4 +158,4 @@ def test_what_is_said_of_many_numbers_has_the_dimensions_of_the_head(head, rank)
     place = Place(torch.arange(16).expand(40, -1), torch.zeros(40, 16, dtype=torch.long), GRID)
     seen = Tokens(torch.randn(40, 16, 8, generator=torch.Generator().manual_seed(1)), place)
     said = predictor({"image": seen}, place).flatten(0, 1).double()
-    assert torch.linalg.matrix_rank(said, rtol=1e-6) == rank
+    assert torch.linalg.matrix_rank(said, rtol=1e-5) == rank
