@@ -150,7 +150,7 @@ def test_a_block_is_predicted_as_if_no_other_were_asked_for():
     torch.testing.assert_close(predictor({"image": SEEN}, HIDDEN), inner({"image": SEEN}, HIDDEN))
 
 
-@pytest.mark.parametrize("head, rank", [("linear", 16), ("perceptron", 64)])
+@pytest.mark.parametrize("head, rank", [("linear", 15), ("perceptron", 64)])  # the last norm takes one
 @torch.no_grad()
 def test_what_is_said_of_many_numbers_has_the_dimensions_of_the_head(head, rank):
     torch.manual_seed(0)
@@ -158,4 +158,4 @@ def test_what_is_said_of_many_numbers_has_the_dimensions_of_the_head(head, rank)
     place = Place(torch.arange(16).expand(40, -1), torch.zeros(40, 16, dtype=torch.long), GRID)
     seen = Tokens(torch.randn(40, 16, 8, generator=torch.Generator().manual_seed(1)), place)
     said = predictor({"image": seen}, place).flatten(0, 1).double()
-    assert torch.linalg.matrix_rank(said, rtol=1e-5) == rank
+    assert torch.linalg.matrix_rank(said, rtol=1e-6) == rank
