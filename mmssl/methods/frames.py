@@ -76,14 +76,9 @@ def frame_prediction_latent(
     reader = {**sizes, "layers": latent_layers, "latent_width": latent_width}
     priors = {"learned": None, "fixed": StandardNormal()}
     predictor: nn.Module = TransformerPredictor(
-        encoder.width,
-        cut.width,
-        ["video"],
-        layers=predictor_layers,
-        latent_width=latent_width,
-        head=predictor_head,
+        encoder.width, cut.width, ["video"], layers=predictor_layers, latent_width=latent_width, head=predictor_head,
         **sizes,
-    )
+    )  # fmt: skip
     posterior = None
     if latent_per == "frame":
         posterior = FrameReader({**widths, "answer": cut.width}, times, total, **reader)

@@ -36,9 +36,9 @@ class TransformerPredictor(nn.Module):
         self.mask = nn.Parameter(0.02 * torch.randn(width))
         self.latent = nn.Linear(latent_width, width) if latent_width else None
         self.layers = Layers(layers=layers, width=width, heads=heads, intermediate=4 * width, **norms)
-        hidden = 4 * width
-        self.head = nn.Identity() if head == "linear" else nn.Sequential(nn.Linear(width, hidden), nn.GELU())
-        self.answer = nn.Linear(width if head == "linear" else hidden, answer_width)
+        parts = [nn.Linear(width, 4 * width), nn.GELU()] if head == "perceptron" else []
+        self.head = nn.Sequential(*parts)
+        self.answer = nn.Linear(4 * width if parts else width, answer_width)
         initialise(self.project)
         initialise(self.head)
         # at first it says next to nothing, so that training begins at the base's own error
