@@ -9,6 +9,7 @@ called decoded. The sample is by default the first held-out one that may be comp
 
 import argparse
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from mmssl.runs import open_run, open_task
 SHOWN = 8  # samples of each model
 MODES = 3  # ways to complete the picture, the largest number there is
 CPU = torch.device("cpu")
+NAME_LETTERS = 14  # of a name that stay below a picture
 
 
 def completed_sample(run: Path, index: int) -> Completed:
@@ -44,7 +46,7 @@ def row_of(one: Completed, modes: list[Tensor], name: str) -> tuple[list[Tensor]
     if len(samples) > 1:
         pictures += [to_pixels(torch.stack(samples).mean(0)), spread([sample[0] for sample in one.samples])]
     words = [*name.split("-"), *(["decoded"] if one.is_decoded else [])]
-    return pictures, [[Line(word.replace("_", " ")) for word in words]]
+    return pictures, [[Line(line) for word in words for line in wrap(word.replace("_", " "), NAME_LETTERS)]]
 
 
 def draw(out: Path, index: int | None = None) -> Path:

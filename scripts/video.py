@@ -43,7 +43,7 @@ MANY = ["data.samples=100000"]  # an hour of SMALL learns 12,000 by heart
 MUON = [  # which learns as much in a third of the steps
     "data.samples=300000", "data.decoded_bytes=8000000000", "train.optimizer=muon",
 ]  # fmt: skip
-PERCEPTRON = [*MUON, *MANY, "method.predictor_head=perceptron"]  # 128 numbers leave out a tenth of what 768 change
+PERCEPTRON = [*MUON, "method.predictor_head=perceptron"]  # 128 numbers leave out a tenth of what 768 change
 GENERATOR = [*SMALL_ENCODER, "method.generator_width=128", "method.latent_width=8", "train.learning_rate=3e-4"]
 ORDER = [*SMALL_ENCODER, "method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
@@ -56,6 +56,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "frame_prediction_latent_small_perceptron": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *PERCEPTRON]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
+    "video_diffusion_small": ("video_diffusion", [*SEEN, *SMALL, *PERCEPTRON]),
     "frame_order": ("frame_order", ORDER),
     "videomae": ("videomae", [*SMALL, *SMALL_STEPS]),
     "vjepa": ("vjepa", [*SMALL, *SMALL_STEPS]),

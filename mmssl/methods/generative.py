@@ -13,6 +13,7 @@ from mmssl.methods.pixels import Count, only
 from mmssl.models.denoiser import Denoiser
 from mmssl.models.latent_space import LatentSpace
 from mmssl.models.noising import Ddpm, Flow, Noising, Process, Quantity
+from mmssl.models.predictor import Head
 from mmssl.objectives import Objective
 from mmssl.objectives.autoencoding import Variational
 from mmssl.objectives.diffusion import Diffusion, PatchSpace, Sampling
@@ -61,15 +62,18 @@ def video_diffusion(
     encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, process: Processes =
     "flow", says: Quantity = "answer", sampling_steps: Count = 10, energy_draws: Count = 4, drop_context: Share = 0.0,
     guidance: Guidance = 1.0, predictor_layers: Count = 8, predictor_width: Count = 512, predictor_heads: Count = 16,
+    predictor_head: Head = "linear",
 ) -> Objective:  # fmt: skip
     """The hidden frames of a clip, all at once, unmixed from noise, seeing the others (Ho et al. 2022,
     arXiv:2204.03458, whose denoiser is a U-Net that mixes what is seen with noise, too; a flow in `sampling_steps`
-    steps of second order; what is unmixed is the change from the nearest seen frame).
+    steps of second order; what is unmixed is the change from the nearest seen frame). Of patches of more numbers than
+    `predictor_width` a linear `predictor_head` leaves out some for good.
     """
     cut = reads_frames(encoder).cuts["video"]
     denoiser = Denoiser(
-        encoder.width, cut.width, encoder.cuts, layers=predictor_layers, width=predictor_width, heads=predictor_heads
-    )
+        encoder.width, cut.width, encoder.cuts, layers=predictor_layers, width=predictor_width, heads=predictor_heads,
+        head=predictor_head,
+    )  # fmt: skip
     return Diffusion(
         name="video", encoder=encoder, corrupt=hides_frames(cut, predicts, seen_frames), denoiser=denoiser,
         space=PatchSpace(), noising=noising(process, says), base=nearest_frame(cut), drop_context=drop_context,

@@ -8,7 +8,7 @@ from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmssl.models.predictor import TransformerPredictor
+from mmssl.models.predictor import Head, TransformerPredictor
 from mmssl.tokens import Place, Tokens
 
 WAVES = 64  # frequencies in which a time is told
@@ -24,14 +24,15 @@ class Denoiser(nn.Module):
     """
 
     def __init__(
-        self, encoder_width: int, answer_width: int, names: Iterable[str], *, layers: int, width: int, heads: int
-    ) -> None:
+        self, encoder_width: int, answer_width: int, names: Iterable[str], *, layers: int, width: int, heads: int,
+        head: Head = "linear",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.width = answer_width
         self.time = nn.Sequential(nn.Linear(2 * WAVES, width), nn.SiLU())
         self.predictor = TransformerPredictor(
             encoder_width, answer_width, names, layers=layers, width=width, heads=heads,
-            latent_width=answer_width + width,
+            latent_width=answer_width + width, head=head,
         )  # fmt: skip
         nn.init.zeros_(self.predictor.answer.weight)
 

@@ -51,11 +51,13 @@ def test_every_method_predicts_the_past_and_what_lies_between(method, predicts):
     assert torch.isfinite(objective.energies(batch)).all()
 
 
-def test_the_head_of_frame_prediction_latent_is_what_its_config_says():
+@pytest.mark.parametrize(
+    "method, predictor",
+    [("frame_prediction_latent", "streams.video.predictor.predictor"), ("video_diffusion", "denoiser.predictor")],
+)
+def test_the_head_of_a_predictor_of_frames_is_what_its_config_says(method, predictor):
     heads = {
-        name: tiny_objective("frame_prediction_latent", predictor_head=name).get_parameter(
-            "streams.video.predictor.predictor.answer.weight"
-        )
+        name: tiny_objective(method, predictor_head=name).get_parameter(f"{predictor}.answer.weight")
         for name in ("linear", "perceptron")
     }
     assert heads["perceptron"].shape[1] == 4 * heads["linear"].shape[1]
