@@ -228,9 +228,8 @@ def saved_examples(request: Request, path: Path) -> Dataset:
     if isinstance(examples, Dataset):
         return examples
     if wanted not in examples:
-        raise DataError(
-            f"{path} has no split {wanted!r}; expected data.split to be one of: {', '.join(map(str, examples))}"
-        )
+        names = ", ".join(map(str, examples))
+        raise DataError(f"{path} has no split {wanted!r}; expected data.split to be one of: {names}")
     return examples[wanted]
 
 

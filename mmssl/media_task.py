@@ -25,10 +25,9 @@ from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.footprint import tokens_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
-from mmssl.modalities.given_text import is_words, name_of
+from mmssl.modalities.given_text import name_of
 from mmssl.modalities.labelled_media import LabelledMedia, batch_of, kind_of, labelled_media, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
-from mmssl.modalities.media_files import IMAGES, SOUNDS, TEXT, VIDEOS
 from mmssl.models import ENCODERS
 from mmssl.models.export_autoencoder import export_objective
 from mmssl.objectives import Objective, heard_around
@@ -219,7 +218,7 @@ class MediaTask:
         frames are hidden, and of other kinds, X and Y are whole: the first data.seconds of each.
         """
         objective, inputs, _ = self.restored(config, found)
-        mine, kinds = self.kind(x), {self.kind(path) for path in candidates}
+        mine, kinds = kind_of(x, self.modalities), {kind_of(path, self.modalities) for path in candidates}
         if len(kinds) > 1:
             raise DataError(f"score: candidates of {' and '.join(sorted(kinds))}; expected one kind")
         theirs = kinds.pop()
@@ -236,16 +235,6 @@ class MediaTask:
             energies = compare(given, answers)[0].tolist()
         ranked = [{"y": path, "energy": energy} for path, energy in zip(candidates, energies, strict=True)]
         show_candidates(sorted(ranked, key=lambda one: one["energy"]), as_json=as_json)
-
-    def kind(self, given: str) -> str:
-        """The modality of a user's file, by its suffix, or of words; DataError where this run reads none such."""
-        if "text" in self.modalities and is_words(given):
-            return "text"
-        suffix = Path(given).suffix.lower()
-        for name, suffixes in (("text", {TEXT}), ("image", IMAGES), ("audio", SOUNDS), ("video", VIDEOS)):
-            if suffix in suffixes and name in self.modalities:
-                return name
-        raise DataError(f"{given}: not of a kind that this run reads; expected {' or '.join(self.modalities)}")
 
     def embed(self, config: Config, found: Restored, data: str, out: Path) -> None:
         """`mmssl embed RUN DATA --out FILE`."""

@@ -93,14 +93,14 @@ def test_words_that_were_never_read_are_unknown_and_said(finished, files, capsys
     [
         ("a.png", "none.png", 3, "no such file: none.png; expected one of"),
         ("none.png", FIRST, 3, "no such file: none.png; expected one of"),
-        ("none.txt", "a.png", 3, "no such file: none.txt; expected one of .txt or words"),
+        ("none.txt", "a.png", 3, "no such file: none.txt; expected one of .bmp, "),
         ("a.png", " ", 3, "'' holds no word that the run knows; expected words of its captions"),
         ("a.png", "spaceship", 3, "'spaceship' holds no word that the run knows"),
         ("empty.txt", "a.png", 3, "'' holds no word that the run knows"),
         ("bytes.txt", "a.png", 3, "bytes.txt cannot be used: byte 9 is not UTF-8 text; expected a readable text"),
         ("a.png", "the " * 200, 3, f"'{'the ' * 10}...': a text of 200 tokens; expected at most 14"),
-        ("a.png", "notes.md", 3, "notes.md: not of a kind that this run reads; expected text or image or audio"),
-        ("a.png", "a.mp4", 3, "a.mp4: not of a kind that this run reads; expected text or image or audio"),
+        ("a.png", "notes.md", 3, "notes.md: not of a kind that is read here; expected .bmp, "),
+        ("a.png", "a.mp4", 3, "a.mp4: not of a kind that is read here; expected .bmp, "),
         (FIRST, SECOND, 2, "does not compare text with text; expected a cross-modal method"),
     ],
 )  # fmt: skip
