@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 LOGIT_MEAN = LOGIT_DEVIATION = 0.8  # of the time in training (Li & He 2025, arXiv:2511.13720, section 4)
+UNTAUGHT = 1e-3  # of the times in training are nearer to the data than a path ends
 COSINE_OFFSET = 0.008  # Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17
 Quantity = Literal["answer", "noise", "velocity"]
 Time = Float[Tensor, " B"]
@@ -44,7 +45,7 @@ class Process(Protocol):
     @property
     def compared(self) -> Quantity: ...  # what the loss is the squared error of
     @property
-    def ends(self) -> tuple[float, float]: ...  # the earliest and the latest time that a model is asked for
+    def ends(self) -> tuple[float, float]: ...  # the earliest and the latest time in training
     @property
     def is_second_order(self) -> bool: ...  # whether a step back in time is corrected where it leads to
     def times(self, uniform: Time) -> Time: ...  # from uniform numbers to times of training
@@ -129,14 +130,18 @@ class Noising(NamedTuple):
     def sampled(
         self, unmix: Callable[[Tensor, Time], Parts], noise: Float[Tensor, "B M D"], steps: int
     ) -> Float[Tensor, "B M D"]:
-        """The answer that noise leads to, from the latest time to the earliest and then to 0: a function of the noise.
+        """The answer that noise leads to, from the latest time to an early one and then to 0: a function of the noise.
+
+        The early one is the quantile UNTAUGHT of training's times: nearer to the data, where logit-normal ones hardly
+        ever lie, a model would be asked for what it never learned.
 
         A step goes on with the same answer and noise: Euler's of a flow, DDIM's with eta = 0 else (Song et al. 2020,
         arXiv:2010.02502, eq. 12); Heun's where it is of second order, but for the last (Karras et al. 2022,
         arXiv:2206.00364, algorithm 1).
         """
-        earliest, latest = self.process.ends
-        times = torch.linspace(latest, earliest, steps, device=noise.device)[:, None].expand(steps, len(noise))
+        earliest = float(self.process.times(torch.tensor([UNTAUGHT])))
+        times = torch.linspace(self.process.ends[1], earliest, steps, device=noise.device)
+        times = times[:, None].expand(steps, len(noise))
         mixture = noise
         for time, following in pairwise(times):
             found = unmix(mixture, time)
@@ -150,7 +155,7 @@ class Noising(NamedTuple):
 
 
 def between(ends: tuple[float, float], ratio: Time) -> Time:
-    """From [0, 1] to the times that a model is asked for."""
+    """From [0, 1] to the times in training."""
     return ends[0] + (ends[1] - ends[0]) * ratio
 
 

@@ -112,7 +112,7 @@ def test_the_velocity_is_the_slope_of_a_path():
         torch.testing.assert_close(slope, parts.mixed(process.rates(time)), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["flow", "ddpm"])
+@pytest.mark.parametrize("name", ["uniform flow", "ddpm"])
 def test_samples_of_the_best_denoiser_have_the_mean_and_the_deviation_of_the_data(name):
     process = PROCESSES[name]._replace(ends=(0.005, PROCESSES[name].ends[1]))
     found = Noising(process, "answer").sampled(best(process, MEAN, DEVIATION), normal(COUNT, 1, 1), 100)
@@ -138,7 +138,7 @@ def test_a_flow_has_less_of_an_error_than_its_first_order_has():
     exact = MEAN + DEVIATION * normal(200, 1, 1)  # for normal data, a path keeps its place among the others
     errors = []
     for order in (True, False):
-        process = Flow(ends=(0.02, 1.0), is_second_order=order)
+        process = Flow(is_logit_normal=False, ends=(0.02, 1.0), is_second_order=order)
         found = Noising(process, "answer").sampled(best(process, MEAN, DEVIATION), normal(200, 1, 1), 20)
         errors.append(float((found - exact).abs().mean()))
     assert errors[0] < 0.3 * errors[1]
@@ -172,6 +172,22 @@ def test_times_of_training_lie_where_they_are_said_to():
         assert process.ends[0] <= float(times[0]) < float(times[-1]) <= process.ends[1]
     middle = float(Flow().times(torch.tensor([0.5])))
     assert middle == pytest.approx(0.05 + 0.95 / (1 + 2.718281828**-0.8))  # the median of a logit-normal
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_path_asks_for_no_time_that_training_does_not_reach(name):
+    process, asked = PROCESSES[name], []
+
+    def unmix(mixture: Tensor, time: Time) -> Parts:
+        asked.append(float(time[0]))
+        return Parts(mixture, mixture)
+
+    Noising(process, "answer").sampled(unmix, normal(1, 1, 1), 10)
+    trained = process.times(torch.rand(100_000, generator=torch.Generator().manual_seed(0)))
+    assert max(asked) == pytest.approx(process.ends[1])
+    # a thousandth of the times in training is nearer to the data, but for four standard errors
+    assert float((trained < min(asked)).double().mean()) == pytest.approx(1e-3, abs=4 * sqrt(1e-3 / 100_000))
+    assert min(asked) == pytest.approx({"flow": 0.20023, "uniform flow": 0.05095, "ddpm": 0.001979}[name], abs=1e-5)
 
 
 def test_an_angle_is_sampled_from_where_something_is_left_of_the_signal():
