@@ -100,10 +100,10 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content) + 8) + kind + content
 
 
-def truncated(path: Path) -> Path:
-    """A video that says what it holds at its beginning, and ends in the middle of it."""
-    noise = np.random.default_rng(0).integers(0, 256, (100, 48, 64, 3), dtype=np.uint8)
-    whole = film(path, noise, at_rate(100, 10)).read_bytes()
+def truncated(path: Path, frames: int = 100, rate: int = 10, kept: float = 0.5) -> Path:
+    """A video that says what it holds at its beginning, and ends in the middle of it, or where so much is `kept`."""
+    noise = np.random.default_rng(0).integers(0, 256, (frames, 48, 64, 3), dtype=np.uint8)
+    whole = film(path, noise, at_rate(frames, rate)).read_bytes()
     place = whole.index(b"moov") - 4  # behind the frames: moved before them, all places in it with it
     moov = bytearray(whole[place:])
     table = moov.index(b"stco") + 8
@@ -113,7 +113,7 @@ def truncated(path: Path) -> Path:
         moov[entry : entry + 4] = struct.pack(">I", offset + len(moov))
     first = whole.index(b"mdat") - 4
     moved = whole[:first] + bytes(moov) + whole[first:place]
-    path.write_bytes(moved[: len(moov) + first + (place - first) // 2])
+    path.write_bytes(moved[: len(moov) + first + round(kept * (place - first))])
     return path
 
 

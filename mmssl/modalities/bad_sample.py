@@ -19,6 +19,10 @@ class BadSample(Exception):
     """
 
 
+class Ended(BadSample):
+    """A window that begins where nothing is left of its file: all that begin later are bad, too."""
+
+
 @contextmanager
 def damage() -> Iterator[None]:
     """Whatever a decoder raises within becomes a BadSample: no list of exceptions covers what damaged files lead to."""

@@ -11,7 +11,7 @@ from io import BufferedIOBase
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
-from mmssl.modalities.bad_sample import BadSample, damage
+from mmssl.modalities.bad_sample import BadSample, Ended, damage
 from mmssl.modalities.region import Media, Slice, bytes_of, size_of
 
 DEMUXERS = "mov,matroska,avi,gif,ogg,mp3,wav,flac,aac"
@@ -118,7 +118,7 @@ def frames_from(media: Media, kind: Kind, spans: Sequence[Span]) -> Iterator[tup
     beginning, or the first one, to one behind its end, or the last one. Frames between spans are left out as far as key
     frames allow.
 
-    BadSample where there is no such stream and no frame.
+    BadSample where there is no such stream and no frame, Ended where none comes later either.
     """
     left, can_seek, is_empty = deque(spans), True, True
     while left:
@@ -134,7 +134,7 @@ def frames_from(media: Media, kind: Kind, spans: Sequence[Span]) -> Iterator[tup
             except CannotSeek:
                 can_seek = False
     if is_empty:
-        raise BadSample("no frame")
+        raise Ended("no frame")
 
 
 def walked(file: Opened, stream: Any, left: deque[Span], *, can_seek: bool) -> Iterator[tuple[float, Any]]:
@@ -172,6 +172,7 @@ def sought(file: Opened, stream: Any, start_seconds: float) -> Iterator[tuple[fl
     """The frames of a stream with their times, from a key frame before `start_seconds` on."""
     from av.error import FFmpegError
 
+    missing: type[BadSample] = BadSample
     for earlier in EARLIER_SECONDS:
         second = max(start_seconds + file.origin - earlier, begin(stream))
         try:
@@ -181,12 +182,13 @@ def sought(file: Opened, stream: Any, start_seconds: float) -> Iterator[tuple[fl
         frames = timed(file, stream)
         try:
             first = next(frames, None)
+            missing = Ended if first is None else missing
         except FFmpegError:
             first = None
         if first is not None and first[0] <= start_seconds:
             return chain([first], frames)
     if len(stream.index_entries):
-        raise BadSample(f"no frame from {start_seconds:g} s on")
+        raise missing(f"no frame from {start_seconds:g} s on")
     raise CannotSeek
 
 

@@ -33,7 +33,7 @@ from mmssl.random import hashed
 from mmssl.runs import record_bad
 
 LAYOUT = 2  # of the stored samples: part of the name by which they are found again
-ATTEMPTS = 8  # samples tried in place of a bad one
+ATTEMPTS = 8  # samples tried in place of a bad one, before the first ones of all files
 TELL_SECONDS = 30  # from one line on the progress of decoding to the next
 
 Samples = FileSamples | WorldSamples
@@ -56,9 +56,25 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def replacements(seed: int, index: int, count: int) -> list[int]:
-    """The samples that are tried in place of a bad one."""
-    return [(index + hashed("replacement", seed, index, attempt)) % count for attempt in range(1, ATTEMPTS + 1)]
+def replacements(seed: int, index: int, samples: Samples) -> Iterator[int]:
+    """The samples that are tried in place of a bad one: some of all, then the first of each file, from any file on.
+
+    Of a long video that breaks off most windows are bad, and it may hold most of all: the draws alone may hit no other.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        yield (index + hashed("replacement", seed, index, attempt)) % len(samples)
+    files = firsts(samples)
+    begin = hashed("replacement", seed, index) % len(files)
+    yield from files[begin:] + files[:begin]
+
+
+@lru_cache(maxsize=64)
+def firsts(samples: Samples) -> list[int]:
+    """The first sample of each file."""
+    found: dict[str, int] = {}
+    for index in range(len(samples)):
+        found.setdefault(samples.path(index), index)
+    return list(found.values())
 
 
 def decoded_path(table: Path, decoding: Decoding, seed: int) -> Path:
@@ -139,7 +155,7 @@ def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path,
     limit(samples.source, [*samples.bad, *reports], samples.num_files, report, left=len(samples) - len(bad))
     taken = {}
     for entry, index in zip(reports, sorted(bad), strict=True):
-        taken[index] = next((other for other in replacements(seed, index, len(samples)) if other not in bad), None)
+        taken[index] = next((other for other in replacements(seed, index, samples) if other not in bad), None)
         if taken[index] is None:
             report(entry)
             raise no_replacement(samples, entry)
@@ -154,8 +170,8 @@ def write_decoded(samples: Samples, decoding: Decoding, seed: int, folder: Path,
 def no_replacement(samples: Samples, report: dict) -> DataError:
     """The error where a bad sample and all that were tried in its place cannot be used."""
     return DataError(
-        f"{samples.source}: {report['path']} cannot be used ({report['reason']}), nor can {ATTEMPTS} samples in its "
-        "place; expected more good files"
+        f"{samples.source}: {report['path']} cannot be used ({report['reason']}), nor can {ATTEMPTS} other samples "
+        "and the first one of each file; expected more good files"
     )
 
 
@@ -215,7 +231,9 @@ def replacement(part: Part, index: int, why: BadSample, decoding: Decoding, seed
     """(number, content) of the sample in place of a bad one, which is recorded."""
     samples, bad = samples_at(part.table), damaged(part.table)
     entry = {"path": samples.path(index), "reason": str(why)}
-    for other in replacements(seed, index, part.count):
+    for other in replacements(seed, index, samples):
+        if other in bad:
+            continue
         ((_, content),) = samples.decode(np.array([other]), decoding)
         if not isinstance(content, BadSample):
             record_bad(run, entry | {"replaced_by": other})

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from mmssl.errors import ConfigError
 from mmssl.folder import write_whole
 from mmssl.modalities.audio import decode_audio
-from mmssl.modalities.bad_sample import BadSample, Report
+from mmssl.modalities.bad_sample import BadSample, Ended, Report
 from mmssl.modalities.decoding import Decoding, Values, sixteen_bits
 from mmssl.modalities.image import decode_image
 from mmssl.modalities.media_files import MediaFile
@@ -123,6 +123,9 @@ def pictures(samples: list[Sample], decoding: Decoding) -> Iterator[Values | Bad
                 for clip in decode_clips(media, decoding.video_size, decoding.frames, tuple(left), decoding.seconds):
                     left.pop(0)
                     yield {"video": clip}
+            except Ended as error:  # nobody opens the file for each of them
+                yield from (error for _ in left)
+                return
             except BadSample as error:
                 left.pop(0)
                 yield error

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from mmssl.modalities.bad_sample import BadSample, damage
+from mmssl.modalities.bad_sample import BadSample, Ended, damage
 from mmssl.modalities.containers import frames_from, opened, span
 from mmssl.modalities.image import centre
 from mmssl.modalities.region import Media
@@ -69,7 +69,7 @@ def decode_clips(
         for part, time in enumerate(asked):
             frame, stream, ends = next(shown)
             if ends <= start:
-                raise BadSample(f"no frame from {start:g} s on")
+                raise Ended(f"no frame from {start:g} s on")
             if ends + late <= time < end:
                 raise BadSample(f"no frame from {ends:g} s on, {end:g} s were expected")
             if frame is not previous:

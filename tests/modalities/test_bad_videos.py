@@ -17,6 +17,7 @@ from media_runs import records
 from mmssl.config import Config, load_config
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.containers import opened
 from mmssl.modalities.media_data import MediaData, prepare_media
 from mmssl.modalities.video import decode_video, probe_video
 from mmssl.runs import record_bad
@@ -127,6 +128,21 @@ def test_a_truncated_video_is_used_as_far_as_it_goes(tmp_path):
     whole = torch.stack([torch.from_numpy(decode_video(path, 16, 4, float(start), 1.0)) for start in range(4)])
     assert torch.equal(everything(data)[:4], whole)
     assert len(records(config)) == 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_long_truncated_video_beside_a_short_one_ends_no_run(tmp_path, good, kept, monkeypatch):
+    truncated(good / "long.mp4", frames=600, rate=2, kept=0.02)
+    asked = []
+    monkeypatch.setattr("mmssl.modalities.containers.opened", lambda media: asked.append(media) or opened(media))
+    config = config_of(tmp_path, f"data.source={good}", f"data.decoded_bytes={10**9 * kept}")
+    data = prepared(config)
+    clips = everything(data)
+    assert data.train.size == 6 + 300  # of these 300 six are there
+    assert not kept or asked.count(good / "long.mp4") < 20  # not once for each window
+    assert all(clip.float().mean() > 0 for clip in clips)
+    (entry,) = records(config)
+    assert entry["path"] == str(good / "long.mp4")
 
 
 def test_what_a_file_says_to_hold_is_not_filled_up_when_it_is_missing(tmp_path):

@@ -17,6 +17,7 @@ from mmssl.modalities.image import decode_image
 from mmssl.modalities.labelled_media import labelled_media, read_inputs
 from mmssl.modalities.media_cache import replacements
 from mmssl.modalities.media_data import MediaData, Reader, prepare_media, reopen_media
+from mmssl.modalities.media_samples import samples_at
 from mmssl.order import Order, Slots, batches
 from mmssl.random import hashed
 from mmssl.savanna import encounters
@@ -154,7 +155,9 @@ def test_a_bad_file_is_replaced_by_a_fixed_other_one_and_recorded(tmp_path, pict
     found = everything(data.train)["image"]
     columns = json.loads(data.train.parts[0].table.read_text())["columns"]["path"]
     place = columns.index(str(bad))
-    (other, *_) = (number for number in replacements(config.seed, place, 12) if number != place)
+    (other, *_) = (
+        number for number in replacements(config.seed, place, samples_at(data.train.parts[0].table)) if number != place
+    )
     assert torch.equal(found[place], found[other])
     assert sum(torch.equal(image, found[place]) for image in found) == 2
     log = tmp_path / "run" / "bad_samples.jsonl"
@@ -166,9 +169,13 @@ def test_a_bad_file_is_replaced_by_a_fixed_other_one_and_recorded(tmp_path, pict
         assert data.train.labels()[place] == Path(columns[other]).parent.name
 
 
-def test_the_replacement_is_a_function_of_the_seed_and_the_sample():
-    assert replacements(0, 5, 100) == [(5 + hashed("replacement", 0, 5, k)) % 100 for k in range(1, 9)]
-    assert replacements(0, 5, 100) != replacements(1, 5, 100)
+def test_the_replacement_is_a_function_of_the_seed_and_the_sample(tmp_path, pictures):
+    data, _ = prepared(config_of(tmp_path, f"data.source={pictures}", "data.heldout=0.0"), "image")
+    samples = samples_at(data.train.parts[0].table)
+    tried = [*replacements(0, 5, samples)]
+    assert tried[:8] == [(5 + hashed("replacement", 0, 5, k)) % 12 for k in range(1, 9)]
+    assert sorted(tried[8:]) == list(range(12))  # the first of each file, and each has one
+    assert tried != [*replacements(1, 5, samples)]
 
 
 @pytest.mark.parametrize("kept", [True, False])
