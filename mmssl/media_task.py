@@ -25,7 +25,7 @@ from mmssl.evaluate.readout import Readout, readouts_of
 from mmssl.footprint import tokens_of
 from mmssl.inputs import Inputs
 from mmssl.methods import METHODS
-from mmssl.modalities.given_text import name_of
+from mmssl.modalities.given_text import names_of
 from mmssl.modalities.labelled_media import LabelledMedia, batch_of, kind_of, labelled_media, thinned
 from mmssl.modalities.media_data import MediaData, prepare_media, reopen_media
 from mmssl.models import ENCODERS
@@ -183,7 +183,7 @@ class MediaTask:
         else:
             batch = batch_of(inputs, config, self.modalities)
         folder = out or Path(config.run) / "predictions"
-        names = [name_of(given, number) for number, given in enumerate(inputs)]
+        names = names_of(inputs)
         decode = self.decoder(objective, prepare, config, data)
         given = prepare(batch)
         completions = completed(objective, given, samples=samples, decode=decode)
@@ -206,9 +206,9 @@ class MediaTask:
             check_inside(path, sounds[-1], ranges)
         objective, prepare, _ = self.restored(config, found)
         folder = out or Path(config.run) / "predictions"
-        for number, (path, sound) in enumerate(zip(inputs, sounds, strict=True)):
+        for number, (name, sound) in enumerate(zip(names_of(inputs), sounds, strict=True)):
             filled = filled_in(objective, prepare, sound, ranges, samples=samples, number=number)
-            print("\n".join(map(str, write_filled(filled, prepare, folder / f"audio-{Path(path).stem}-filled"))))
+            print("\n".join(map(str, write_filled(filled, prepare, folder / f"audio-{name}-filled"))))
 
     def score(self, config: Config, found: Restored, x: str, candidates: list[str], *, as_json: bool) -> None:
         """`mmssl score RUN X Y...`: the energy of each candidate file, or caption, lowest first.

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,19 @@ def is_words(given: str) -> bool:
     return Path(given).suffix.lower() not in OF_FILES and not os.path.isfile(given)  # a long caption is no path
 
 
-def name_of(given: str, number: int) -> str:
-    """What is written of a user's argument is called after its file; of words, after their place among all."""
-    return f"caption-{number + 1}" if is_words(given) else Path(given).stem
+def names_of(given: Sequence[str]) -> list[str]:
+    """What is written of a user's arguments is called after their files, with a number where others were called so
+    before; of words, after their place among all.
+    """
+    found: list[str] = []
+    for place, each in enumerate(given, start=1):
+        name = stem = f"caption-{place}" if is_words(each) else Path(each).stem
+        number = 1
+        while name in found:
+            number += 1
+            name = f"{stem}-{number}"
+        found.append(name)
+    return found
 
 
 def row_of(given: str, decoding: Decoding) -> Int[np.ndarray, " n"]:

@@ -8,7 +8,7 @@ import torch
 from media_runs import media_config
 
 from mmssl.errors import DataError
-from mmssl.modalities.given_text import caption_rows, is_words, name_of
+from mmssl.modalities.given_text import caption_rows, is_words, names_of
 from mmssl.modalities.labelled_media import batch_of
 from mmssl.modalities.media_data import prepare_media
 from mmssl.savanna import captions
@@ -27,9 +27,11 @@ def test_what_is_a_file_or_ends_like_one_is_no_caption(tmp_path, monkeypatch):
 
 
 def test_files_are_called_by_their_stem_and_words_by_their_place():
-    assert [name_of(given, number) for number, given in enumerate(("b/x.png", "a/b lion", "y.txt"))] == [
-        "x", "caption-2", "y",
-    ]  # fmt: skip
+    assert names_of(["b/x.png", "a/b lion", "y.txt"]) == ["x", "caption-2", "y"]
+
+
+def test_no_two_files_are_called_alike():
+    assert names_of(["a/x.png", "x-2.png", "b/x.png", "x.jpg"]) == ["x", "x-2", "x-3", "x-4"]
 
 
 def test_a_users_captions_become_the_rows_of_the_samples_of_which_they_are_said(tmp_path):

@@ -150,6 +150,15 @@ def test_of_words_and_of_a_picture_no_film_is_made_that_shows_nothing(finished, 
         assert films == ([] if number < 2 else ["video-a.mp4"])  # the control
 
 
+def test_files_of_one_name_do_not_overwrite_each_other(finished, files, tmp_path, capsys):
+    task, run = finished
+    (tmp_path / FILES[task]).symlink_to(files / FILES[task])
+    assert call("predict", run, files / FILES[task], tmp_path / FILES[task], "--out", tmp_path / "out") == 0
+    written = capsys.readouterr().out.split()
+    assert len(written) == len(set(written)) > 1
+    assert {*written} == {*map(str, (tmp_path / "out").iterdir())}
+
+
 def test_predict_fills_in_a_users_files(finished, files, tmp_path, capsys):
     task, run = finished
     given = files / FILES[task]
