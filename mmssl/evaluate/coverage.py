@@ -1,5 +1,6 @@
 """Several answers: do samples cover those that there can be, and nothing else?"""
 
+from math import comb, floor
 from typing import NamedTuple
 
 import torch
@@ -63,3 +64,15 @@ def scored(
 def expected_coverage(probability: Float[Tensor, " K"], samples: int) -> float:
     """The coverage that draws from the truth itself reach on average."""
     return float((1 - (1 - probability.double()) ** samples).mean())
+
+
+def expected_total_variation(probability: Float[Tensor, " K"], samples: int) -> float:
+    """The total variation between the frequencies of draws from the truth itself and the truth, on average: half the
+    sum of the mean absolute deviations of binomial counts, 2 m C(n, m) p^m (1 - p)^(n - m + 1) with m = floor(n p) + 1
+    (de Moivre 1730; Diaconis & Zabell 1991, "Closed form summation for classical distributions", eq. 1.1).
+    """
+    deviations = []
+    for p in probability.double().tolist():
+        above = min(floor(samples * p) + 1, samples)  # of p = 1 the last factor is 0
+        deviations.append(2 * above * comb(samples, above) * p**above * (1 - p) ** (samples - above + 1))
+    return sum(deviations) / (2 * samples)

@@ -16,7 +16,7 @@ from mmssl.batch import Batch
 from mmssl.config import Config
 from mmssl.corruption import Corruption
 from mmssl.evaluate.completion import cut_of, hidden_by, noise_of, predictive
-from mmssl.evaluate.coverage import expected_coverage, nearness, scored
+from mmssl.evaluate.coverage import expected_coverage, expected_total_variation, nearness, scored
 from mmssl.evaluate.energy import auroc
 from mmssl.evaluate.heldout import heldout_batches
 from mmssl.evaluate.worlds import Open, open_world
@@ -135,6 +135,7 @@ def of_samples(part: Objective, drawn: Float[Tensor, "S M _"], question: Questio
         **found._asdict(),
         "distance": float(nearness(samples, possible)[1].mean()),
         "coverage_of_the_truth": expected_coverage(question.probability, asked.num_answers),
+        "total_variation_of_the_truth": expected_total_variation(question.probability, asked.num_answers),
         asked.world.ways: float(len(possible)),
         "true_bits": entropy(question.probability.numpy()),
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl.evaluate.coverage import expected_coverage, matched, scored
+from mmssl.evaluate.coverage import expected_coverage, expected_total_variation, matched, scored
 
 # Two futures that differ in their first pixel only, by 2: squared distance 4, so a sample is near below 0.8.
 TWO = torch.tensor([[0.0, 3.0, 5.0], [2.0, 3.0, 5.0]])
@@ -88,6 +88,24 @@ def test_expected_coverage_of_a_worked_example():
     assert expected_coverage(torch.tensor([0.5, 0.5]), 2) == pytest.approx(0.75)
     assert expected_coverage(torch.tensor([0.9, 0.1]), 1) == pytest.approx(0.5)
     assert expected_coverage(torch.tensor([1.0]), 1) == 1.0
+
+
+def test_expected_total_variation_of_a_worked_example():
+    # two equal futures, two draws: 0.5 where both are the same, which half of them are, else 0
+    assert expected_total_variation(torch.tensor([0.5, 0.5]), 2) == pytest.approx(0.25)
+    assert expected_total_variation(torch.tensor([0.9, 0.1]), 1) == pytest.approx(0.9 * 0.1 + 0.1 * 0.9)
+    assert expected_total_variation(torch.tensor([1.0]), 3) == 0.0
+
+
+@pytest.mark.parametrize("samples", [16, 20])
+def test_draws_from_the_truth_have_the_expected_total_variation(samples):
+    futures, probability = apart(6), torch.tensor([0.5, 0.3, 0.1, 0.05, 0.03, 0.02])
+    found = [
+        scored(drawn(futures, probability, samples, seed), futures, probability).total_variation for seed in range(300)
+    ]
+    error = np.std(found) / len(found) ** 0.5
+    assert np.mean(found) == pytest.approx(expected_total_variation(probability, samples), abs=4 * error)
+    assert error < 0.01
 
 
 def test_draws_from_the_truth_reach_the_expected_coverage():
