@@ -3,11 +3,12 @@
 import atexit
 import errno
 import os
+import shlex
 import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -160,20 +161,27 @@ def main() -> None:
     """Run the command line; every error is one line on stderr and an exit code."""
     debug = "--debug" in sys.argv
     try:
-        app()
+        code = app(prog_name="mmssl", standalone_mode=False)
     except Exception as error:  # the boundary: whatever happens, a user gets one line
         if debug:
             traceback.print_exc()
         line, code = answer(error)
         with suppress(OSError):  # stderr may lie on the disk that is full
-            print(f"mmssl: {line}", file=sys.stderr, flush=True)
+            if line:
+                print(f"mmssl: {line}", file=sys.stderr, flush=True)
         leave(code)
     except SystemExit as end:
         leave(int(end.code or 0))
+    else:
+        leave(code if isinstance(code, int) else 0)
 
 
 def answer(error: Exception) -> tuple[str, int]:
     """The line and the exit code for an error."""
+    if hasattr(error, "format_message"):  # of what Typer raises no class has a name that lasts
+        return misuse(error), 2
+    if isinstance(error, typer.Abort):
+        return "stopped by Ctrl-C", 1
     said = printable((str(error).strip().splitlines() or ["no message"])[0])
     if isinstance(error, MmsslError):
         return said, error.exit_code
@@ -181,6 +189,15 @@ def answer(error: Exception) -> tuple[str, int]:
         where = error.filename or "output"
         return f"{where}: {error.strerror}; expected a disk with free space that can be written", 4
     return f"{type(error).__name__}: {said}", 1
+
+
+def misuse(error: Any) -> str:
+    """What is wrong with the words of a command; nothing where its help was shown in answer."""
+    if not (said := error.format_message().strip()):
+        return ""
+    command = error.ctx.command_path if error.ctx is not None else "mmssl"
+    said = f"{said.rstrip('.')}; got {shlex.join(sys.argv[1:])}; expected what {command} --help says"
+    return printable(" ".join(said.split()))
 
 
 def printable(text: str) -> str:

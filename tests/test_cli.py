@@ -169,7 +169,35 @@ def test_data_shows_and_writes_the_masked_rows_and_makes_no_run(tmp_path, monkey
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_without_arguments_is_a_usage_error(command, capsys):
     assert call(command) == 2
-    assert "Missing argument" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mmssl: Missing argument '")
+    assert line.endswith(f"; got {command}; expected what mmssl {command} --help says")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["predict", "run", "a.png", "--samples", "0"], "Invalid value for '--samples': "),
+        (["predict", "run", "a.png", "--samples", "many"], "Invalid value for '--samples': "),
+        (["predict", "run", "a.png", "--smaples", "3"], "No such option: --smaples"),
+        (["nope"], "No such command 'nope'"),
+        (["score", "run", "x\x1b.png"], "Missing argument 'Y...'"),
+    ],
+)
+def test_a_command_that_cannot_be_is_one_line_that_repeats_it(arguments, said, capsys):
+    assert call(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"mmssl: {said}")
+    assert all(word.removesuffix("\x1b.png") in line for word in arguments)
+    assert line.isprintable()
+
+
+def test_help_is_no_error(capsys):
+    assert call("--help") == call("pretrain", "--help") == 0
+    assert call() == 2
+    said = capsys.readouterr()
+    assert said.out.count("Usage:") == 3
+    assert said.err == ""
 
 
 def test_debug_shows_the_traceback(tmp_path, capsys):

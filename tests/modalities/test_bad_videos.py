@@ -22,14 +22,16 @@ from mmssl.modalities.media_data import MediaData, prepare_media
 from mmssl.modalities.video import decode_video, probe_video
 from mmssl.runs import record_bad
 
-PEAK = """
+KILOBYTES = """
 import sys
 from pathlib import Path
-from mmssl.modalities.bad_sample import BadSample
-from mmssl.modalities.video import decode_video, probe_video
 def kilobytes(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
+"""
+PEAK = f"""{KILOBYTES}
+from mmssl.modalities.bad_sample import BadSample
+from mmssl.modalities.video import decode_video, probe_video
 for path in map(Path, sys.argv[1:]):
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = kilobytes("VmRSS")
@@ -38,6 +40,19 @@ for path in map(Path, sys.argv[1:]):
     except BadSample as error:
         print(error, end=" ")
     print(kilobytes("VmHWM") - before)
+"""
+PEAK_OF_DATA = f"""{KILOBYTES}
+from time import process_time
+import numpy as np
+from mmssl.config import load_config
+from mmssl.modalities.media_data import prepare_media
+run = Path(sys.argv[1])
+config = load_config(run.parent / "config.yaml", sys.argv[2:])
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before, begun = kilobytes("VmRSS"), process_time()
+data = prepare_media(config, run, print, ("video",))
+clips = data.train(np.arange(0, data.train.size, data.train.size // 16))["video"][0]
+print(data.train.size, process_time() - begun, kilobytes("VmHWM") - before)
 """
 
 
@@ -177,6 +192,19 @@ def test_a_film_of_ten_hours_is_a_bounded_table(tmp_path, good):
     starts = [start for start, path in zip(columns["start_seconds"], columns["path"], strict=True) if "long" in path]
     assert [int(start / 7200) for start in starts] == list(range(5))  # one in each part
     assert sum(path.stat().st_size for path in (tmp_path / "run" / "cache").rglob("*")) < 100_000
+
+
+def test_ten_hours_of_a_frame_each_second_take_bounded_memory_and_time(tmp_path):
+    path = film(tmp_path / "source" / "long.mp4", flat(36_000, (16, 16)), at_rate(36_000, 1.0))
+    asked = [f"data.source={path}", "data.decoded_bytes=0", "data.seconds=4.0"]
+    config = config_of(tmp_path, *asked)
+    command = [sys.executable, "-c", PEAK_OF_DATA, config.run, *asked]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    windows, seconds, kilobytes = map(float, found.stdout.split())
+    assert windows == 9_000  # every 4 seconds one: there are no fewer by default
+    assert seconds < 10
+    assert kilobytes < 60_000
+    assert records(config) == []
 
 
 def test_videos_that_are_all_bad_are_an_error_of_one_line(tmp_path):
