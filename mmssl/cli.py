@@ -173,7 +173,7 @@ def main() -> None:
     except SystemExit as end:
         leave(int(end.code or 0))
     else:
-        leave(code if isinstance(code, int) else 0)
+        leave(code or 0)  # 0 after help, nothing after a command
 
 
 def answer(error: Exception) -> tuple[str, int]:
