@@ -19,6 +19,7 @@ from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens, take
 
 NUM_BLOCKS = 64  # drawn for a mask; the first that suffice are used
+UNMOVED = 0.05  # of the deviation of pixels, three of their 256 levels: less is a camera's noise
 
 
 def drop_random(hidden_ratio: float) -> Corruption:
@@ -171,6 +172,23 @@ class NearestFrame(NamedTuple):
         row = rearrange(torch.arange(len(clip), device=clip.device), "b -> b 1 1")
         cell = rearrange(hidden.position % cells, "b m -> b m 1")
         return rearrange(clip[row, apart.abs().argmin(-1), cell], "b m p c n -> b m (c p n)")
+
+
+class SeenMotion(NamedTuple):
+    """How much the seen frames of each sample change: the root mean square of their difference from their mean, with
+    `UNMOVED` for what stands still. Whole frames are seen, the same times of each sample.
+
+    `frames` in a patch, whose features are `channels`, frames, rows and columns.
+    """
+
+    channels: int
+    frames: int
+
+    def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B 1 1"]:
+        cells, shape = prod(seen.place.grid[1:]), {"c": self.channels, "p": self.frames}
+        clip = rearrange(seen.value.float(), "b (t m) (c p n) -> b (t p) (m c n)", m=cells, **shape)
+        variance = clip.var(1, correction=0).mean(-1)
+        return rearrange((variance + UNMOVED**2).sqrt(), "b -> b 1 1")
 
 
 def bounded(ratio: float, count: int) -> int:

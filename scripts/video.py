@@ -44,6 +44,7 @@ MUON = [  # which learns as much in a third of the steps
     "data.samples=300000", "data.decoded_bytes=8000000000", "train.optimizer=muon",
 ]  # fmt: skip
 PERCEPTRON = [*MUON, "method.predictor_head=perceptron"]  # 128 numbers leave out a tenth of what 768 change
+MOTION = [*PERCEPTRON, "method.unit=motion", "method.latent_weight=0.115"]  # as errors are 23 times larger so
 GENERATOR = [*SMALL_ENCODER, "method.generator_width=128", "method.latent_width=8", "train.learning_rate=3e-4"]
 ORDER = [*SMALL_ENCODER, "method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
@@ -54,6 +55,7 @@ ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it 
     "frame_prediction_latent_small_fewer_bits": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MANY]),
     "frame_prediction_latent_small_muon": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MUON]),
     "frame_prediction_latent_small_perceptron": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *PERCEPTRON]),
+    "frame_prediction_latent_small_motion": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MOTION]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
     "video_diffusion_small": ("video_diffusion", [*SEEN, *SMALL, *PERCEPTRON]),

@@ -11,7 +11,16 @@ from torch.nn.functional import pad
 from whole_grids import draws, whole
 
 from mmssl.corruption import Corruption
-from mmssl.drop import NearestFrame, bounded, drop_blocks, drop_random, drop_right, drop_squares, keep_times
+from mmssl.drop import (
+    NearestFrame,
+    SeenMotion,
+    bounded,
+    drop_blocks,
+    drop_random,
+    drop_right,
+    drop_squares,
+    keep_times,
+)
 from mmssl.modalities.grids import Grid
 from mmssl.random import Draw
 from mmssl.tokens import Place, Tokens
@@ -181,6 +190,18 @@ def test_the_nearest_seen_frame_is_guessed_of_every_hidden_one(times, nearest):
     guess = NearestFrame(cut.channels, 2)(seen, hidden)
     assert torch.equal(guess, of(nearest))
     assert not torch.equal(guess, of([nearest[0] - 1, *nearest[1:]]))  # the control: one frame is its neighbour
+
+
+@pytest.mark.parametrize("times", [[0, 1], [2, 3], [0, 3]])
+def test_the_seen_motion_is_how_far_the_seen_frames_are_from_their_mean(times):
+    cut = Grid("video", (8, 4, 6), 3).cut((2, 2, 2))
+    clip = torch.randn(2, 1, 3, 4, 6, generator=torch.Generator().manual_seed(0)).repeat(1, 8, 1, 1, 1)
+    frames = torch.tensor([2 * time + part for time in times for part in range(2)])
+    clip[1, frames[0], :, 0, 0] += 4.0  # one cell of 24, in one frame of four: 1 above its mean in three, 3 in one
+    clip[:, [frame for frame in range(8) if frame not in frames]] += 100.0  # what is hidden says nothing
+    motion = SeenMotion(cut.channels, 2)(*keep_times(times)(cut.tokenize([clip]), draws(2)))
+    expected = torch.tensor([0.05, ((3 * 1 + 9) / 4 / 24 + 0.05**2) ** 0.5])  # the first stands still
+    torch.testing.assert_close(motion[:, 0, 0], expected)
 
 
 def test_dropping_the_right_hides_whole_columns_of_every_picture():

@@ -1,11 +1,12 @@
 """Methods that predict the hidden frames of a clip in pixels: its future, its past, or what lies between."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import nn
 
 from mmssl.corruption import Corruption
-from mmssl.drop import NearestFrame, keep_times, shuffled_times
+from mmssl.drop import NearestFrame, SeenMotion, keep_times, shuffled_times
 from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
 from mmssl.methods.hiding import Predicts, seen_patches
@@ -18,6 +19,8 @@ from mmssl.models.predictor import Head, TransformerPredictor
 from mmssl.models.target import Data
 from mmssl.objectives import LatentStream, Objective, Predictive, Ranking
 from mmssl.objectives.critic import Critic
+from mmssl.objectives.latent_stream import as_it_is
+from mmssl.objectives.predictive import Base
 from mmssl.sections import NonNegative
 from mmssl.tokens import in_place
 
@@ -35,6 +38,11 @@ def hides_frames(cut: Cut, predicts: Predicts, seen_frames: int) -> Corruption:
 def nearest_frame(cut: Cut) -> NearestFrame:
     """What is guessed of a clip without learning (SVG has skip connections from the last seen frame in its place)."""
     return NearestFrame(cut.channels, cut.patch[0])
+
+
+UNITS: dict[str, Callable[[Cut], Base]] = {
+    "pixels": lambda cut: as_it_is, "motion": lambda cut: SeenMotion(cut.channels, cut.patch[0])
+}  # fmt: skip
 
 
 def frame_prediction(
@@ -56,7 +64,8 @@ def frame_prediction_latent(
     encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, latent_per:
     Literal["frame", "clip"] = "frame", prior: Literal["learned", "fixed"] = "learned", latent_width: Count = 16,
     latent_weight: Positive = 1e-3, free_nats: NonNegative = 0.0, latent_layers: Count = 2, predictor_layers: Count =
-    4, predictor_width: Count = 384, predictor_heads: Count = 6, predictor_head: Head = "linear",
+    4, predictor_width: Count = 384, predictor_heads: Count = 6, predictor_head: Head = "linear", unit:
+    Literal["pixels", "motion"] = "pixels",
 ) -> Objective:  # fmt: skip
     """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that does
     not (Denton & Fergus 2018, arXiv:1802.07687: SVG-LP, with a fixed prior SVG-FP). `latent_weight` times KL in nats
@@ -66,7 +75,9 @@ def frame_prediction_latent(
     Where we differ: transformers over all frames at once in place of LSTMs from frame to frame, so a frame is predicted
     from the seen ones and all z, and a learned prior is told the seen frames and the z before it. A time is one of a
     patch of encoder.frames; with `latent_per` clip one z tells all of them. Of patches with more numbers than
-    `predictor_width` a linear `predictor_head` leaves out some for good.
+    `predictor_width` a linear `predictor_head` leaves out some for good. With `unit` motion errors are told in units of
+    how much the seen frames change, so that what is small or slow counts as much as what is large; it is seen, so the
+    mean of what may come stays the best answer without z.
     """
     cut = reads_frames(encoder).cuts["video"]
     seen, total = seen_patches(predicts, seen_frames, cut), cut.grid[0]
@@ -90,7 +101,7 @@ def frame_prediction_latent(
     )  # fmt: skip
     stream = LatentStream(
         tokenize=cut.tokenize, corrupt=keep_times(seen), predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, base=nearest_frame(cut),
+        latent=latent, base=nearest_frame(cut), unit=UNITS[unit](cut),
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)
 
