@@ -1,12 +1,14 @@
 """Each kind of wrong answer changes what it names and nothing else, and none of them is right."""
 
+import pytest
 import torch
 from making_media import video
 from media_runs import media_config, parts_of
+from torch import Tensor
 
 from mmssl.batch import Batch
 from mmssl.evaluate.energy import OTHERS, is_first
-from mmssl.evaluate.media import model_results
+from mmssl.evaluate.media import energy_results, model_results
 from mmssl.evaluate.media_features import prepared
 from mmssl.evaluate.negatives import (
     elsewhere,
@@ -16,6 +18,7 @@ from mmssl.evaluate.negatives import (
     shifted_sound,
     time_shifted,
 )
+from mmssl.objectives import Objective
 from mmssl.random import Draw
 
 LATER, ALL = slice(2, None), slice(None)  # the frames that are hidden
@@ -133,3 +136,47 @@ def test_an_energy_that_is_the_same_for_all_is_right_by_chance_and_few_clips_say
     assert len(is_first(torch.zeros(15, 15), [], [])) == 0
     there = torch.tensor([True] * 4 + [False] * 11)
     assert len(is_first(torch.zeros(15, 15), [torch.ones(15)], [there])) == 4
+
+
+class Knowing(Objective):
+    """F(x, y) is `sign` times how far the hidden frames of y are from those that follow x in truth, each by itself or
+    (not `orders`) as a heap without an order.
+    """
+
+    answered = ("video",)
+
+    def __init__(self, sign: float, *, orders: bool = True) -> None:
+        super().__init__()
+        self.sign, self.orders = sign, orders
+
+    def energies(self, batch: Batch, answers: Batch | None = None) -> Tensor:
+        """Of all pairs."""
+        x, y = (each.views["video"][0][:, 2:].flatten(2) for each in (batch, batch if answers is None else answers))
+        if not self.orders:
+            x, y = (each.sort(1).values for each in (x, y))
+        return self.sign * (x[:, None] - y).square().mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "knowing, first, first_of_clips",
+    [
+        (Knowing(1.0), 1.0, 1.0),
+        (Knowing(-1.0), 0.0, 0.0),
+        (Knowing(0.0), 1 / 16, 1 / 16),
+        (Knowing(1.0, orders=False), 1 / 3, 1.0),  # the true one, reversed and shuffled are one heap
+    ],
+)
+def test_how_often_the_truth_is_first_is_what_is_known_of_the_energy(knowing, first, first_of_clips):
+    clip = torch.rand(40, 7, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    index = torch.arange(40)
+    batches = (Batch({"video": [clip[rows]]}, Draw(0, index[rows], index[rows])) for rows in index.split(20))
+    changes = {"reversed": reversed_time(LATER), "shuffled": frames_shuffled(LATER), "shifted": time_shifted(LATER)}
+    negatives = {name: ("video", change) for name, change in changes.items()}
+    found = energy_results(knowing, batches, negatives, torch.full((40,), -1))
+    assert found["video.rank1"] == pytest.approx(first)
+    assert found["video.rank1.other"] == pytest.approx(first_of_clips)
+    ladder = {name: found[f"energy.ladder.{name}"] for name in ("other", *negatives)}
+    expected = {1.0: 1.0, -1.0: 0.0, 0.0: 0.5}[knowing.sign]
+    for name, value in ladder.items():
+        told = knowing.orders or name in ("other", "shifted")
+        assert value == pytest.approx(expected if told else 0.5)
