@@ -83,9 +83,16 @@ def test_odd_sizes_are_read(tmp_path, size):
         np.testing.assert_allclose(seen(found), [code(number) for number in range(5)], atol=2)
 
 
-@pytest.mark.parametrize("pixels", ["yuv420p10le", "yuv444p10le", "gray10le"])
-def test_ten_bits_become_eight(tmp_path, pixels):
-    path = film(tmp_path / "a.mkv", flat(5), at_rate(5, 5), codec="ffv1", pixels=pixels)
+@pytest.mark.parametrize(
+    "suffix, codec, pixels",
+    [
+        *(("mkv", "ffv1", pixels) for pixels in ("yuv420p10le", "yuv444p10le", "gray10le")),
+        ("mp4", "libx264", "yuv420p10le"), ("mp4", "libx265", "yuv420p10le"), ("mp4", "libsvtav1", "yuv420p10le"),
+        ("mov", "prores_ks", "yuv422p10le"),
+    ],
+)  # fmt: skip
+def test_ten_bits_become_eight(tmp_path, suffix, codec, pixels):
+    path = film(tmp_path / f"a.{suffix}", flat(5), at_rate(5, 5), codec=codec, pixels=pixels)
     np.testing.assert_allclose(seen(decode_video(path, 16, 5, 0.0, 1.0)), [code(n) for n in range(5)], atol=3)
 
 
