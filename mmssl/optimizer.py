@@ -57,6 +57,10 @@ class Muon(torch.optim.AdamW):
         super().__init__(parameters, **adamw)
         self.precision = precision
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # AdamW's asks every weight for the number of its steps, to bring old files up to date: ours know none
+        torch.optim.Optimizer.__setstate__(self, state)
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of all parameters that have a gradient."""

@@ -105,10 +105,10 @@ def test_weights_after_a_kill_and_a_resume_are_bit_identical(crashed, kill):
     assert_same_end(folder / "whole", folder / kill)
 
 
-def test_a_teacher_and_pictures_after_a_kill_and_a_resume_are_bit_identical(tmp_path):
+def test_a_teacher_and_muon_on_pictures_after_a_kill_and_a_resume_are_bit_identical(tmp_path):
     # a momentum of 0.5, so that a teacher that is not restored is far from its student
     teacher = f"method={{name: ijepa, {SMALL}, momentum: 0.5}}"
-    steps = ("train.steps=6", "train.evaluate_every_steps=6", "encoder.patch=4")
+    steps = ("train.steps=6", "train.evaluate_every_steps=6", "encoder.patch=4", "train.optimizer=muon")
     codes = crashes(
         tmp_path, [kill := "after_model:2"], write_media_config(tmp_path, "image_pretraining"), teacher, *steps
     )
@@ -141,11 +141,11 @@ def test_two_sigterms_end_with_exit_code_75_and_a_checkpoint_of_the_last_step(cr
     assert "Traceback" not in log
 
 
-def resumed_toy(folder: Path, *, samples_seen: int | None = None):
+def resumed_toy(folder: Path, *overrides: str, samples_seen: int | None = None):
     """The weights after six steps with a stop at the third; the stream goes on from `samples_seen`."""
-    run, stream = toy_run(folder, "train.save_every_steps=100")
+    run, stream = toy_run(folder, "train.save_every_steps=100", *overrides)
     train(run, stream, until=3)
-    run, stream = toy_run(folder, "train.save_every_steps=100")
+    run, stream = toy_run(folder, "train.save_every_steps=100", *overrides)
     assert run.samples_seen == 12
     if samples_seen is not None:
         order = Order(stream._dataset.order.sizes, run.config.seed)
@@ -167,6 +167,14 @@ def folders(tmp_path):
 def test_a_fresh_run_in_the_same_process_goes_on_bit_identically(folders):
     whole, other = folders
     assert same(resumed_toy(other), whole)
+
+
+def test_lars_goes_on_bit_identically(tmp_path):
+    for folder in ("whole", "other"):
+        (tmp_path / folder).mkdir()
+    run, stream = toy_run(tmp_path / "whole", "train.save_every_steps=100", "train.optimizer=lars")
+    train(run, stream, until=6)
+    assert same(resumed_toy(tmp_path / "other", "train.optimizer=lars"), weights_of(run))
 
 
 def test_with_samples_seen_ignored_the_weights_differ(folders):
