@@ -146,18 +146,23 @@ def test_a_truncated_video_is_used_as_far_as_it_goes(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_long_truncated_video_beside_a_short_one_ends_no_run(tmp_path, good, kept, monkeypatch):
+def test_a_long_truncated_video_beside_a_short_one_ends_no_run(tmp_path, good, kept, monkeypatch, capsys):
     truncated(good / "long.mp4", frames=600, rate=2, kept=0.02)
     asked = []
     monkeypatch.setattr("mmssl.modalities.containers.opened", lambda media: asked.append(media) or opened(media))
     config = config_of(tmp_path, f"data.source={good}", f"data.decoded_bytes={10**9 * kept}")
     data = prepared(config)
     clips = everything(data)
-    assert data.train.size == 6 + 300  # of these 300 six are there
+    assert data.train.size == 6 + 300  # of these 300 one is there
     assert not kept or asked.count(good / "long.mp4") < 20  # not once for each window
     assert all(clip.float().mean() > 0 for clip in clips)
     (entry,) = records(config)
     assert entry["path"] == str(good / "long.mp4")
+    if kept:  # how many is said, also of what was decoded before
+        told = f"note: 299 of 306 samples of {good} cannot be decoded: others stand in their place"
+        assert capsys.readouterr().err.count(told) == 1
+        prepared(config)
+        assert capsys.readouterr().err.count(told) == 1
 
 
 def test_what_a_file_says_to_hold_is_not_filled_up_when_it_is_missing(tmp_path):
