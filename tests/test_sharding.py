@@ -38,7 +38,7 @@ METHODS = {
     "moco_v3": ("train.optimizer=muon", "train.learning_rate=1e-2"),
     "swav": ADAMW,  # has prototypes of unit length and a queue
 }
-RESUMED = ("swav", "byol")
+RESUMED = ("swav", "byol", "moco_v3")
 FULL = "train.sharding=full"
 SAID = ("heldout", "collapse", "energy", "loss", "gradient")
 HALF_BATCH = "train.batch_size=4"
