@@ -75,8 +75,15 @@ def agree(config: Config, folder: Path, changed: Sequence[str]) -> None:
         raise CheckpointError(
             f"run {folder}: its config cannot be read ({error}); expected another run folder"
         ) from error
-    found = [line for line in differences(there, config) if not has_key(line.partition(":")[0], (*FREE, *changed))]
-    if found and not any((folder / "checkpoints").glob("step-*")):
+    every = differences(there, config)
+    found = [line for line in every if not has_key(line.partition(":")[0], (*FREE, *changed))]
+    is_trained = any((folder / "checkpoints").glob("step-*"))
+    if is_trained and (other := [line for line in every if line.startswith("train.optimizer:")]):
+        raise CheckpointError(
+            f"run {folder}: {other[0]}: what one optimizer remembers means nothing to another; "
+            "expected the same one, or another run folder"
+        )
+    if found and not is_trained:
         # nothing was trained yet, as after an error in the data: the new config begins anew
         shutil.rmtree(folder / "tokenizer", ignore_errors=True)
     elif found:

@@ -83,6 +83,19 @@ def test_an_overridden_key_may_change_and_no_other(tmp_path):
     assert load_config(tmp_path / "run" / "config.yaml").train.steps == 7
 
 
+@pytest.mark.parametrize("key", ["train.optimizer", "train"])
+def test_the_optimizer_may_not_change_once_there_is_a_checkpoint(tmp_path, key):
+    started(tmp_path)
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(
+        CheckpointError, match=r'run: train\.optimizer: "adamw" -> "lars": what one .*; expected the same'
+    ):
+        started(tmp_path, "train.optimizer=lars", changed=(key,))
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # nothing was trained yet
+    started(tmp_path, "train.optimizer=lars", changed=(key,))
+
+
 def test_part_of_a_key_s_name_overrides_nothing(tmp_path):
     started(tmp_path)
     with pytest.raises(ConfigError, match=r"override-on-resume train\.learning: no such key"):
