@@ -87,20 +87,16 @@ def decoded_path(table: Path, decoding: Decoding, seed: int) -> Path:
 def decode_all(table: Path, decoding: Decoding, seed: int, report: Report) -> Path:
     """The folder with the decoded samples of a table, written now unless it is there: whole or not at all."""
     folder, samples = decoded_path(table, decoding, seed), samples_at(table)
-    if not folder.is_dir():
-        size = len(samples) * decoding.sample_bytes()
-        print(
-            f"note: decoding {len(samples):,} samples of {samples.source} into {folder} ({size / 1e9:.3f} GB)",
-            file=sys.stderr,
-        )
-        expected = f"expected {size:,} free bytes, or a lower data.decoded_bytes"
-        with whole_folder(folder, "decoded samples", expected) as temporary:
-            write_decoded(samples, decoding, seed, temporary, report)
-    if taken := replaced(folder)[0]:
-        print(
-            f"note: {len(taken):,} of {len(samples):,} samples of {samples.source} cannot be decoded: others stand in "
-            "their place (bad_samples.jsonl names each file)", file=sys.stderr,
-        )  # fmt: skip
+    if folder.is_dir():
+        return folder
+    size = len(samples) * decoding.sample_bytes()
+    print(
+        f"note: decoding {len(samples):,} samples of {samples.source} into {folder} ({size / 1e9:.3f} GB)",
+        file=sys.stderr,
+    )
+    expected = f"expected {size:,} free bytes, or a lower data.decoded_bytes"
+    with whole_folder(folder, "decoded samples", expected) as temporary:
+        write_decoded(samples, decoding, seed, temporary, report)
     return folder
 
 

@@ -1,6 +1,7 @@
 """From a config's sources of pictures, sounds, videos and the built-in worlds to batches of decoded samples."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmssl.config import Config
+from mmssl.distributed import rank
 from mmssl.errors import DataError
 from mmssl.modalities.bad_sample import Report, unreported
 from mmssl.modalities.decoding import decoding_of
@@ -197,10 +199,18 @@ def origin(config: Config, modalities: tuple[str, ...]) -> dict[str, Any]:
 
 
 def tell(reader: Reader, report: Report) -> None:
-    """Report the bad files that were found when the samples were made ready, each time anew."""
+    """Report the bad files that were found when the samples were made ready, and say how many samples others stand in
+    for, each time anew.
+    """
     for part in reader.parts:
-        for entry in (*samples_at(part.table).bad, *(replaced(part.decoded)[1] if part.decoded else ())):
+        samples, (taken, bad) = samples_at(part.table), replaced(part.decoded) if part.decoded else ({}, [])
+        for entry in (*samples.bad, *bad):
             report(entry)
+        if taken and rank() == 0:  # all processes are told, one speaks
+            print(
+                f"note: {len(taken):,} of {len(samples):,} samples of {samples.source} cannot be decoded: others stand "
+                "in their place (bad_samples.jsonl names each file)", file=sys.stderr,
+            )  # fmt: skip
 
 
 class Captions:
