@@ -150,6 +150,12 @@ def shuffled_times(times: int) -> Callable[[Draw, Tensor], Tensor]:
     return shuffle
 
 
+def seen_frames(seen: Tokens, channels: int, frames: int) -> Float[Tensor, "B T M C N"]:
+    """The frames of seen patches, each of `channels`, `frames`, rows and columns: T frames of M cells of N pixels."""
+    cells = prod(seen.place.grid[1:])
+    return rearrange(seen.value, "b (t m) (c p n) -> b (t p) m c n", m=cells, c=channels, p=frames)
+
+
 class NearestFrame(NamedTuple):
     """The seen frame that is nearest in time, as a guess of each hidden one: what lies at the same cell of it; of two
     as near, the earlier. Whole frames are seen, the same times of each sample.
@@ -161,8 +167,8 @@ class NearestFrame(NamedTuple):
     frames: int
 
     def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B M D"]:
-        cells, shape = prod(seen.place.grid[1:]), {"c": self.channels, "p": self.frames}
-        clip = rearrange(seen.value, "b (t m) (c p n) -> b (t p) m c n", m=cells, **shape)
+        cells = prod(seen.place.grid[1:])
+        clip = seen_frames(seen, self.channels, self.frames)
         part = torch.arange(self.frames, device=seen.value.device)
         there, asked = (
             ((place.position[:, ::step] // cells * self.frames)[..., None] + part)
@@ -185,9 +191,8 @@ class SeenMotion(NamedTuple):
     frames: int
 
     def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B 1 1"]:
-        cells, shape = prod(seen.place.grid[1:]), {"c": self.channels, "p": self.frames}
-        clip = rearrange(seen.value.float(), "b (t m) (c p n) -> b (t p) (m c n)", m=cells, **shape)
-        variance = clip.var(1, correction=0).mean(-1)
+        clip = seen_frames(seen, self.channels, self.frames).float()
+        variance = clip.var(1, correction=0).flatten(1).mean(1)
         return rearrange((variance + UNMOVED**2).sqrt(), "b -> b 1 1")
 
 

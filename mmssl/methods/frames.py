@@ -1,6 +1,5 @@
 """Methods that predict the hidden frames of a clip in pixels: its future, its past, or what lies between."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import nn
@@ -38,11 +37,6 @@ def hides_frames(cut: Cut, predicts: Predicts, seen_frames: int) -> Corruption:
 def nearest_frame(cut: Cut) -> NearestFrame:
     """What is guessed of a clip without learning (SVG has skip connections from the last seen frame in its place)."""
     return NearestFrame(cut.channels, cut.patch[0])
-
-
-UNITS: dict[str, Callable[[Cut], Base]] = {
-    "pixels": lambda cut: as_it_is, "motion": lambda cut: SeenMotion(cut.channels, cut.patch[0])
-}  # fmt: skip
 
 
 def frame_prediction(
@@ -83,6 +77,7 @@ def frame_prediction_latent(
     seen, total = seen_patches(predicts, seen_frames, cut), cut.grid[0]
     times = [time for time in range(total) if time not in seen]
     widths, num_latents = {"video": encoder.width}, len(times) if latent_per == "frame" else 1
+    units: dict[str, Base] = {"pixels": as_it_is, "motion": SeenMotion(cut.channels, cut.patch[0])}
     sizes: dict[str, Any] = {"width": predictor_width, "heads": predictor_heads}
     reader = {**sizes, "layers": latent_layers, "latent_width": latent_width}
     priors = {"learned": None, "fixed": StandardNormal()}
@@ -101,7 +96,7 @@ def frame_prediction_latent(
     )  # fmt: skip
     stream = LatentStream(
         tokenize=cut.tokenize, corrupt=keep_times(seen), predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, base=nearest_frame(cut), unit=UNITS[unit](cut),
+        latent=latent, base=nearest_frame(cut), unit=units[unit],
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)
 

@@ -169,8 +169,7 @@ def test_a_prediction_takes_the_priors_mean_or_what_the_noise_chooses(unit):
     assert isinstance(scale, Tensor) is (unit == "motion")
     mean = (objective.predict(seen, hidden)["video"] - base) / scale
     torch.testing.assert_close(mean, stream.predictor(sx, hidden["video"], prior.mean), atol=1e-5, rtol=1e-5)
-    ones = objective.predict(seen, hidden, lambda width: torch.ones(COUNT, width))["video"] - base
-    ones = ones / scale
+    ones = (objective.predict(seen, hidden, lambda width: torch.ones(COUNT, width))["video"] - base) / scale
     higher = stream.predictor(sx, hidden["video"], prior.mean + (prior.log_variance / 2).exp())
     torch.testing.assert_close(ones, higher, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(mean, ones, atol=1e-4)
