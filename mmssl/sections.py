@@ -230,6 +230,7 @@ class EvaluateConfig(Section):
     label_column: Text = "label"
     document: Unit = "line"  # what one document of a raw text file is
     futures: Count = 20  # continuations drawn of each held-out clip; 100: of real clips in docs/results/video.md
+    open_samples: Count = 64  # held-out samples of a world that knows all answers, whose coverage is measured, at most
     lpips_weights: str = ""  # TorchScript file of a distance of pictures for video.lpips; "": none (README)
     fvd_weights: str = ""  # TorchScript file of features of clips for video.fvd; "": none
     finetune: bool = False

@@ -45,17 +45,21 @@ MUON = [  # which learns as much in a third of the steps
 ]  # fmt: skip
 PERCEPTRON = [*MUON, "method.predictor_head=perceptron"]  # 128 numbers leave out a tenth of what 768 change
 MOTION = [*PERCEPTRON, "method.unit=motion", "method.latent_weight=0.115"]  # as errors are 23 times larger so
+COPIES = ["method.predictor_head=perceptron", "method.moved_copies=2", "method.reach=10"]  # the prey runs 9 pixels
+MOVED = [*MOTION, *COPIES]
 GENERATOR = [*SMALL_ENCODER, "method.generator_width=128", "method.latent_width=8", "train.learning_rate=3e-4"]
 ORDER = [*SMALL_ENCODER, "method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
     "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
     "frame_prediction_small": ("frame_prediction", [*SEEN, *SMALL]),
+    "frame_prediction_small_moved": ("frame_prediction", [*SEEN, *SMALL, *COPIES]),
     "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
     "frame_prediction_latent_small": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW]),
     "frame_prediction_latent_small_fewer_bits": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MANY]),
     "frame_prediction_latent_small_muon": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MUON]),
     "frame_prediction_latent_small_perceptron": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *PERCEPTRON]),
     "frame_prediction_latent_small_motion": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MOTION]),
+    "frame_prediction_latent_small_moved": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MOVED]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),
     "video_diffusion_small": ("video_diffusion", [*SEEN, *SMALL, *PERCEPTRON]),

@@ -40,7 +40,7 @@ def video_protocol(objective: Objective, config: Config, heldout: Reader, paired
     }  # fmt: skip
     if (world := open_world(config)) is not None:
         draws = min(world.num_answers, evaluate.futures) if part.has_latent else 1
-        found |= {"clips_of_coverage": min(world.num_samples, most), "draws_of_coverage": draws}
+        found |= {"clips_of_coverage": min(evaluate.open_samples, most), "draws_of_coverage": draws}
     if method.get("seen_frames"):
         files = {"lpips": evaluate.lpips_weights, "fvd": evaluate.fvd_weights}
         found |= {"seen_frames": method["seen_frames"], "predicts": method.get("predicts", "future"), **OF_FRAMES}

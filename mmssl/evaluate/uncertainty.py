@@ -53,13 +53,14 @@ class Question(NamedTuple):
 @torch.no_grad()
 def uncertainty_results(objective: Objective, inputs: Inputs, config: Config, heldout: Reader) -> dict[str, Any]:
     """The `uncertainty.*` keys of a model that completes pictures of `encounters` or clips of `savanna` or `digits`:
-    means over held-out samples that leave several answers open, of which 16 (pictures) or 20 (clips, at most
-    evaluate.futures) are drawn, or one where a model has one answer only.
+    means over held-out samples (at most evaluate.open_samples) that leave several answers open, of which 16 (pictures)
+    or 20 (clips, at most evaluate.futures) are drawn, or one where a model has one answer only.
 
-    `coverage` is the share of the possible answers that are shown, `precision` the share of the draws that show
-    one: nearer to it than to the mean of all, which is what a model without z says at best. `distance` is that to the
-    nearest one (squared; 1: as far as that one is from its own nearest), `auroc` how well the energy tells possible
-    from impossible ones, where some are known. Empty where the hidden part is not a whole number of patches.
+    `coverage` is the share of the possible answers that are shown, `coverage_error` its standard error, `precision` the
+    share of the draws that show one: nearer to it than to the mean of all, which is what a model without z says at
+    best. `distance` is that to the nearest one (squared; 1: as far as that one is from its own nearest), `auroc` how
+    well the energy tells possible from impossible ones, where some are known. Empty where the hidden part is not a
+    whole number of patches.
     """
     asked = question_of(objective, config)
     part = predictive(objective)
@@ -68,12 +69,15 @@ def uncertainty_results(objective: Objective, inputs: Inputs, config: Config, he
     device = next(objective.parameters()).device
     values: dict[str, list[float]] = {}
     objective.eval()
-    most = min(asked.world.num_samples, config.evaluate.documents)
+    most = min(config.evaluate.open_samples, config.evaluate.documents)
     for batch in heldout_batches(heldout, config.seed, most, device):
         for found in of_batch(part, inputs, batch, config, asked):
             for key, value in found.items():
                 values.setdefault(f"uncertainty.{key}", []).append(value)
-    return {key: sum(found) / len(found) for key, found in values.items()}
+    results = {key: sum(found) / len(found) for key, found in values.items()}
+    if len(covered := values.get("uncertainty.coverage", [])) > 1:
+        results["uncertainty.coverage_error"] = float(np.std(covered, ddof=1) / len(covered) ** 0.5)
+    return results
 
 
 def question_of(objective: Objective, config: Config) -> Asked | None:

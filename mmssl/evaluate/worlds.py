@@ -35,7 +35,6 @@ class Open(NamedTuple):
     modality: str
     hide: Callable[[Cut, Config], Corruption | None]  # None: the patches do not allow it
     known: Callable[[int, Config, Cut, np.ndarray], Known]  # of a held-out sample, by its number and by what it is
-    num_samples: int  # held-out samples that are asked about, at most
     num_answers: int  # answers of each that are drawn, at most
     ways: str  # what the number of the possible answers is called
     expected: str  # what `hide` needs
@@ -109,8 +108,8 @@ def known_clips(index: int, config: Config, cut: Cut, sample: UInt8[np.ndarray, 
     return Known(found.probability, np.concatenate([past, found.video], 1))
 
 
-PICTURES = Open("image", right_half, known_pictures, 64, 16, "modes", "an even number of columns of patches")
-CLIPS = Open("video", future, known_clips, 64, 20, "futures", "a future of whole patches")
+PICTURES = Open("image", right_half, known_pictures, 16, "modes", "an even number of columns of patches")
+CLIPS = Open("video", future, known_clips, 20, "futures", "a future of whole patches")
 OPEN: dict[str, Open] = {"encounters": PICTURES, "savanna": CLIPS, "digits": CLIPS}
 
 

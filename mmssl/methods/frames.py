@@ -1,5 +1,6 @@
 """Methods that predict the hidden frames of a clip in pixels: its future, its past, or what lies between."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import nn
@@ -14,13 +15,14 @@ from mmssl.modalities.grids import Cut
 from mmssl.models.frame_convnet import FrameEncoder
 from mmssl.models.frame_latent import FramePrior, FrameReader, ToldByTime
 from mmssl.models.latent import GaussianLatent, StandardNormal
+from mmssl.models.moved_frames import MovedFrames
 from mmssl.models.predictor import Head, TransformerPredictor
 from mmssl.models.target import Data
 from mmssl.objectives import LatentStream, Objective, Predictive, Ranking
 from mmssl.objectives.critic import Critic
 from mmssl.objectives.latent_stream import as_it_is
-from mmssl.objectives.predictive import Base
-from mmssl.sections import NonNegative
+from mmssl.objectives.predictive import Base, as_said
+from mmssl.sections import CountOrZero, NonNegative
 from mmssl.tokens import in_place
 
 
@@ -39,18 +41,28 @@ def nearest_frame(cut: Cut) -> NearestFrame:
     return NearestFrame(cut.channels, cut.patch[0])
 
 
+def moved_frames(cut: Cut, seen: Sequence[int], copies: int, reach: int, unit: Base = as_it_is) -> MovedFrames | None:
+    """What moves copies of frames where these patches of time are seen; None without copies."""
+    if not copies:
+        return None
+    return MovedFrames(cut.channels, cut.patch, len(seen) * cut.patch[0], copies, reach, nearest_frame(cut), unit)
+
+
 def frame_prediction(
     encoder: Any, modalities: Any, *, predicts: Predicts = "future", seen_frames: Count = 4, predictor_layers: Count =
-    4, predictor_width: Count = 384, predictor_heads: Count = 6,
+    4, predictor_width: Count = 384, predictor_heads: Count = 6, predictor_head: Head = "linear", moved_copies:
+    CountOrZero = 0, reach: Count = 8,
 ) -> Objective:  # fmt: skip
     """Past frames -> all future frames at once, one answer, mean squared error over pixels (Mathieu et al. 2015,
     arXiv:1511.05440, eq. 1 with p = 2; a transformer, and the change from the nearest seen frame): where the future is
-    several it predicts their mean. `predicts` says which frames are hidden.
+    several it predicts their mean. `predicts` says which frames are hidden. With `moved_copies` a frame is painted by
+    moving the nearest seen one by up to `reach` pixels in so many ways, too (`MovedFrames`).
     """
     cut = reads_frames(encoder).cuts["video"]
+    moves = moved_frames(cut, seen_patches(predicts, seen_frames, cut), moved_copies, reach)
     return reconstruction(
         encoder, "video", hides_frames(cut, predicts, seen_frames), Data(), layers=predictor_layers,
-        width=predictor_width, heads=predictor_heads, base=nearest_frame(cut),
+        width=predictor_width, heads=predictor_heads, head=predictor_head, base=nearest_frame(cut), moves=moves,
     )  # fmt: skip
 
 
@@ -59,7 +71,7 @@ def frame_prediction_latent(
     Literal["frame", "clip"] = "frame", prior: Literal["learned", "fixed"] = "learned", latent_width: Count = 16,
     latent_weight: Positive = 1e-3, free_nats: NonNegative = 0.0, latent_layers: Count = 2, predictor_layers: Count =
     4, predictor_width: Count = 384, predictor_heads: Count = 6, predictor_head: Head = "linear", unit:
-    Literal["pixels", "motion"] = "pixels",
+    Literal["pixels", "motion"] = "pixels", moved_copies: CountOrZero = 0, reach: Count = 8,
 ) -> Objective:  # fmt: skip
     """Past frames and z -> future frames; z from a posterior that sees the future, held near a learned prior that does
     not (Denton & Fergus 2018, arXiv:1802.07687: SVG-LP, with a fixed prior SVG-FP). `latent_weight` times KL in nats
@@ -71,7 +83,8 @@ def frame_prediction_latent(
     patch of encoder.frames; with `latent_per` clip one z tells all of them. Of patches with more numbers than
     `predictor_width` a linear `predictor_head` leaves out some for good. With `unit` motion errors are told in units of
     how much the seen frames change, so that what is small or slow counts as much as what is large; it is seen, so the
-    mean of what may come stays the best answer without z.
+    mean of what may come stays the best answer without z. With `moved_copies` a frame is painted by moving the nearest
+    seen one by up to `reach` pixels in so many ways, too (`MovedFrames`).
     """
     cut = reads_frames(encoder).cuts["video"]
     seen, total = seen_patches(predicts, seen_frames, cut), cut.grid[0]
@@ -81,9 +94,10 @@ def frame_prediction_latent(
     sizes: dict[str, Any] = {"width": predictor_width, "heads": predictor_heads}
     reader = {**sizes, "layers": latent_layers, "latent_width": latent_width}
     priors = {"learned": None, "fixed": StandardNormal()}
+    moves = moved_frames(cut, seen, moved_copies, reach, units[unit])
     predictor: nn.Module = TransformerPredictor(
-        encoder.width, cut.width, ["video"], layers=predictor_layers, latent_width=latent_width, head=predictor_head,
-        **sizes,
+        encoder.width, cut.width if moves is None else sum(moves.widths), ["video"], layers=predictor_layers,
+        latent_width=latent_width, head=predictor_head, **sizes,
     )  # fmt: skip
     posterior = None
     if latent_per == "frame":
@@ -96,7 +110,7 @@ def frame_prediction_latent(
     )  # fmt: skip
     stream = LatentStream(
         tokenize=cut.tokenize, corrupt=keep_times(seen), predictor=predictor, energy=squared_error, pairing=in_place,
-        latent=latent, base=nearest_frame(cut), unit=units[unit],
+        latent=latent, base=nearest_frame(cut), unit=units[unit], paint=moves or as_said,
     )  # fmt: skip
     return Predictive(streams={"video": stream}, encoder=encoder)
 

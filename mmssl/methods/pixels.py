@@ -10,13 +10,14 @@ from mmssl.drop import drop_random
 from mmssl.energy import squared_error
 from mmssl.errors import ConfigError
 from mmssl.methods.hiding import Mask, hiding
+from mmssl.models.moved_frames import MovedFrames
 from mmssl.models.predictor import TransformerPredictor
 from mmssl.models.stock_video import epsilon_of, stock_model
 from mmssl.models.target import Data, NormalisedChannels, NormalisedPatches
 from mmssl.models.transformer import TransformerEncoder
 from mmssl.models.video_autoencoder import LAST_EPSILON, load_decoder
 from mmssl.objectives import Objective, Predictive, Stream
-from mmssl.objectives.predictive import Base, nothing
+from mmssl.objectives.predictive import Base, as_said, nothing
 from mmssl.tokens import in_place
 from mmssl.tubes import hide, tubes
 
@@ -52,18 +53,19 @@ def either(encoder: Any, *names: str) -> str:
 
 def reconstruction(
     encoder: Any, name: str, corrupt: Corruption, target: Data, *, layers: int, width: int, heads: int,
-    base: Base = nothing, names: Sequence[str] | None = None, **options: Any,
+    base: Base = nothing, names: Sequence[str] | None = None, moves: MovedFrames | None = None, **options: Any,
 ) -> Predictive:  # fmt: skip
     """The hidden patches' own numbers, by a transformer that sees the embeddings of the others; `names` and `options`
     are those of `TransformerPredictor`.
     """
     cut = encoder.cuts[name]
-    predictor = TransformerPredictor(
-        encoder.width, cut.width, [name] if names is None else names, layers=layers, width=width, heads=heads, **options
-    )
+    said = cut.width if moves is None else sum(moves.widths)
+    names = [name] if names is None else names
+    predictor = TransformerPredictor(encoder.width, said, names, layers=layers, width=width, heads=heads, **options)
     stream = Stream(
-        tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place, base=base
-    )
+        tokenize=cut.tokenize, corrupt=corrupt, predictor=predictor, energy=squared_error, pairing=in_place, base=base,
+        paint=moves or as_said,
+    )  # fmt: skip
     return Predictive(streams={name: stream}, encoder=encoder, target=target)
 
 

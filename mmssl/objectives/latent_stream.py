@@ -41,7 +41,7 @@ class LatentStream(Stream):
         answer = self.rest(at(sy, hidden), seen, hidden)
         # the noise belongs to the sample, so that a step does not depend on how its batch is split
         found = self.latent(sx, answer, hidden, draw.normal("z", self.latent.noise_width))
-        energy = pair_energy(self.energy, self.predictor(sx, hidden, found.z), answer, hidden.valid)
+        energy = pair_energy(self.energy, self.told(sx, seen, hidden, found.z), answer, hidden.valid)
         is_asked = hidden.valid.any(1)
         terms = {"": energy, ".z": torch.where(is_asked, found.cost, 0.0)}
         terms |= {f".{name}": torch.where(is_asked, term, 0.0) for name, term in found.terms.items()}
@@ -55,24 +55,32 @@ class LatentStream(Stream):
         for row in range(len(answer)):
             mine = {name: repeated(tokens, row, answer.shape[1]) for name, tokens in sx.items()}
             place, rest = place_of(hidden, row, answer.shape[1]), (answer[row] - base[row]) / unit[row]
-            rows.append(torch.where(valid[row].any(1), self.free_energy(mine, rest, place, valid[row]), 0.0))
+            shown = repeated(seen, row, answer.shape[1])
+            rows.append(torch.where(valid[row].any(1), self.free_energy(mine, shown, rest, place, valid[row]), 0.0))
         return torch.stack(rows)
 
     def matched(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, " B"]:
         answer, valid = self.own(sy, hidden)
-        return torch.where(valid.any(1), self.free_energy(sx, self.rest(answer, seen, hidden), hidden, valid), 0.0)
+        rest = self.rest(answer, seen, hidden)
+        return torch.where(valid.any(1), self.free_energy(sx, seen, rest, hidden, valid), 0.0)
 
     def rest(self, answer: Float[Tensor, "B M D"], seen: Tokens, hidden: Place) -> Float[Tensor, "B M D"]:
         """What the base does not tell of each sample's own answer, in the sample's unit."""
         return (answer - self.base(seen, hidden)) / self.unit(seen, hidden)
 
+    def told(
+        self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, z: Float[Tensor, "B Z"]
+    ) -> Float[Tensor, "B M D"]:
+        """What is predicted of the `rest` where z is this."""
+        return self.paint(self.predictor(sx, hidden, z), seen, hidden)
+
     def free_energy(
-        self, sx: dict[str, Tokens], answer: Float[Tensor, "B M D"], place: Place, valid: Tensor
+        self, sx: dict[str, Tokens], seen: Tokens, answer: Float[Tensor, "B M D"], place: Place, valid: Tensor
     ) -> Float[Tensor, " B"]:
         """min over z of E(x, y, z) + cost(z), for the `rest` of y."""
 
         def of(z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
-            return pair_energy(self.energy, self.predictor(sx, place, z), answer, valid)
+            return pair_energy(self.energy, self.told(sx, seen, place, z), answer, valid)
 
         found = self.latent(sx, answer, place)
         if not self.inference_steps:
@@ -91,7 +99,7 @@ class LatentStream(Stream):
 
     def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
         z = self.latent.drawn(sx, None if noise is None else noise(self.latent.prior_width))
-        return self.predictor(sx, hidden, z) * self.unit(seen, hidden) + self.base(seen, hidden)
+        return self.told(sx, seen, hidden, z) * self.unit(seen, hidden) + self.base(seen, hidden)
 
     def settle(self) -> None:
         self.latent.settle()

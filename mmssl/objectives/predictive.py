@@ -21,12 +21,18 @@ Energy = Callable[[Tensor, Tensor], Tensor]  # (prediction, answer) -> energy of
 Tokenize = Callable[[list[Tensor]], Tokens]
 Pairing = Callable[[Tokens, Place], tuple[Tensor, Tensor]]  # `in_turn` | `in_place`
 Base = Callable[[Tokens, Place], Tensor | float]  # (seen, hidden) -> (B, M, D)
+Paint = Callable[[Tensor, Tokens, Place], Tensor]  # (what the predictor says, seen, hidden) -> (B, M, D)
 Fill = Callable[[Tokens, Place], Tokens]  # (seen, hidden) -> what the encoder reads
 
 
 def nothing(seen: Tokens, hidden: Place) -> float:
     """No guess without learning."""
     return 0.0
+
+
+def as_said(said: Tensor, seen: Tokens, hidden: Place) -> Tensor:
+    """What the predictor says is what the base does not tell."""
+    return said
 
 
 def as_seen(seen: Tokens, hidden: Place) -> Tokens:
@@ -38,7 +44,8 @@ class Stream(nn.Module):
     """Views -> tokens -> what is seen and where something is hidden -> prediction -> energy.
 
     The encoder reads `fill(seen, hidden)`: what is seen, or the whole with something in place of what is hidden.
-    The prediction is the predictor's answer plus `base(seen, hidden)`, what is guessed without any learning.
+    The prediction is what `paint(said, seen, hidden)` makes of what the predictor says, plus `base(seen, hidden)`, what
+    is guessed without any learning.
     """
 
     has_latent = False  # whether there is more than one answer
@@ -48,14 +55,15 @@ class Stream(nn.Module):
     pairing: Pairing
     base: Base
     fill: Fill
+    paint: Paint
 
     def __init__(
         self, *, tokenize: Tokenize, corrupt: Corruption, predictor: nn.Module, energy: Energy,
-        pairing: Pairing = in_turn, base: Base = nothing, fill: Fill = as_seen,
+        pairing: Pairing = in_turn, base: Base = nothing, fill: Fill = as_seen, paint: Paint = as_said,
     ) -> None:  # fmt: skip
         super().__init__()
         self.tokenize, self.corrupt, self.energy, self.pairing, self.base = tokenize, corrupt, energy, pairing, base
-        self.predictor, self.fill = predictor, fill
+        self.predictor, self.fill, self.paint = predictor, fill, paint
 
     def terms(
         self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place, draw: Draw
@@ -82,7 +90,7 @@ class Stream(nn.Module):
 
     def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
         """What lies at the hidden places."""
-        return self.predictor(sx, hidden) + self.base(seen, hidden)
+        return self.paint(self.predictor(sx, hidden), seen, hidden) + self.base(seen, hidden)
 
     def latents_of(self, sx: dict[str, Tokens], seen: Tokens, sy: Tokens, hidden: Place) -> Float[Tensor, "B Z"] | None:
         """z of each sample with its answer; None without z."""

@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Several futures": {
         "uncertainty.coverage": "Futures covered by the samples",
+        "uncertainty.coverage_error": "Standard error of the futures covered",
         "uncertainty.coverage_of_the_truth": "Futures covered by as many draws from the truth",
         "uncertainty.precision": "Samples that show a possible future",
         "uncertainty.total_variation": "Total variation from the true probabilities",

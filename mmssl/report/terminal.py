@@ -110,6 +110,7 @@ MEDIA_ROWS = (  # key of evaluation.json, what it is called
     ("sync.offset_seconds", "error of the offset (s)"),
     ("sync.chance_offset_seconds", "  by chance"),
     ("uncertainty.coverage", "coverage of what there may be"),
+    ("uncertainty.coverage_error", "  its standard error"),
     ("uncertainty.coverage_of_the_truth", "  as many draws from the truth"),
     ("uncertainty.precision", "precision of what is drawn"),
     ("uncertainty.auroc", "AUROC of possible completions"),

@@ -151,11 +151,26 @@ def test_the_likeliest_alone_covers_one_of_the_modes_and_is_precise(world):
     seed = hashed(world[0].seed, "heldout")
     known = [completions(seed, index, 16).probability for index in range(COUNT)]
     assert found["precision"] == 1.0
-    assert found["coverage"] == pytest.approx(np.mean([1 / len(probability) for probability in known]))
+    covered = [1 / len(probability) for probability in known]
+    assert found["coverage"] == pytest.approx(np.mean(covered))
+    assert found["coverage_error"] == pytest.approx(np.std(covered, ddof=1) / COUNT**0.5)
+    assert found["coverage_error"] > 0
     assert found["total_variation"] == pytest.approx(np.mean([1 - probability.max() for probability in known]))
     assert found["modes"] == pytest.approx(np.mean([len(probability) for probability in known]))
     expected = [-(probability * np.log2(probability)).sum() for probability in known]
     assert found["true_bits"] == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("most, documents, count", [(3, 2000, 3), (64, 16, COUNT), (1, 2000, 1)])
+def test_as_many_samples_are_asked_about_as_the_config_says(world, most, documents, count):
+    config, data, inputs, _, _ = world
+    evaluate = config.evaluate.model_copy(update={"open_samples": most, "documents": documents})
+    model = Knowing(world, the_likeliest, has_latent=False)
+    found = uncertainty_results(model, inputs, config.model_copy(update={"evaluate": evaluate}), data.heldout)
+    seed = hashed(config.seed, "heldout")
+    covered = [1 / len(completions(seed, index, 16).probability) for index in range(count)]
+    assert found["uncertainty.coverage"] == pytest.approx(np.mean(covered))
+    assert ("uncertainty.coverage_error" in found) is (count > 1)  # one says nothing of others
 
 
 def test_an_energy_that_knows_nothing_tells_possible_from_impossible_by_chance(world):
@@ -165,7 +180,7 @@ def test_an_energy_that_knows_nothing_tells_possible_from_impossible_by_chance(w
 def test_a_model_of_pixels_is_compared_in_pixels_beside_random_weights(world):
     config, data, inputs, objective = world[:4]
     found = evaluate_media(objective, lambda: objective, inputs, config, data, None, {})
-    keys = {"coverage", "precision", "total_variation", "distance", "auroc"}
+    keys = {"coverage", "coverage_error", "precision", "total_variation", "distance", "auroc"}
     assert {f"uncertainty.{key}" for key in keys} <= found.keys()
     assert {key for key in found if key.startswith("random_init.uncertainty")} == {
         f"random_init.uncertainty.{key}" for key in keys

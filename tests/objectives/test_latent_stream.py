@@ -15,6 +15,7 @@ from mmssl.tokens import Place, Tokens, in_place, in_turn, take
 
 LATENT = "frame_prediction_latent"
 COUNT = 4
+KINDS = [{}, {"unit": "motion"}, {"unit": "motion", "moved_copies": 2, "reach": 3}]  # of what is predicted
 PRESENT = torch.tensor([True, True, False, True])
 
 
@@ -91,10 +92,10 @@ def sharp(objective: Predictive) -> LatentStream:
     return stream
 
 
-@pytest.mark.parametrize("unit", ["pixels", "motion"])
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_energies_of_a_latent_stream_equal_a_loop_over_pairs(unit):
-    objective = made(LATENT, latent_weight=0.5, unit=unit).eval()
+def test_energies_of_a_latent_stream_equal_a_loop_over_pairs(kind):
+    objective = made(LATENT, latent_weight=0.5, **kind).eval()
     stream = sharp(objective)
     batch, answers = tiny_batch(LATENT, COUNT), lacking(part(tiny_batch(LATENT, 8), [4, 7, 5, 6]), "video")
     energies = objective.energies(batch, answers)
@@ -104,11 +105,12 @@ def test_energies_of_a_latent_stream_equal_a_loop_over_pairs(unit):
     base = stream.base(seen["video"], hidden["video"])
     assert isinstance(base, Tensor)
     moved = batch.views["video"][0][:, :4].var(1, correction=0).mean((1, 2, 3))  # four frames are seen
-    scale = (moved + 0.05**2).sqrt() if unit == "motion" else torch.ones(COUNT)
-    assert unit == "pixels" or scale.std() > 1e-3
+    scale = (moved + 0.05**2).sqrt() if kind else torch.ones(COUNT)
+    assert not kind or scale.std() > 1e-3
     costs = torch.zeros(COUNT, COUNT)
     for row in range(COUNT):
         x, place = {"video": Tokens(*one(sx, row))}, one(hidden["video"], row)
+        shown = Tokens(*one(seen["video"], row))
         for column in range(COUNT):
             if PRESENT[column]:
                 y = (values[column, place.position[0]][None] - base[row]) / scale[row]
@@ -116,7 +118,8 @@ def test_energies_of_a_latent_stream_equal_a_loop_over_pairs(unit):
                 q = stream.latent.posterior({**x, "answer": Tokens(y, place)})
                 both = (Normal(part.mean, (part.log_variance / 2).exp()) for part in (q, p))
                 costs[row, column] = 0.5 * kl_divergence(*both).sum()
-                costs[row, column] += (stream.predictor(x, place, q.mean) - y).square().mean()
+                said = stream.paint(stream.predictor(x, place, q.mean), shown, place)
+                costs[row, column] += (said - y).square().mean()
     torch.testing.assert_close(energies, costs, rtol=1e-4, atol=1e-5)
     assert not energies[:, 2].any()  # a clip that is not there fits everything
     torch.testing.assert_close(objective.energies_of_pairs(batch, answers), costs.diagonal(), rtol=1e-4, atol=1e-5)
@@ -157,20 +160,24 @@ def test_the_noise_of_z_belongs_to_the_sample():
     assert not torch.allclose(objective(later).energy, whole)
 
 
-@pytest.mark.parametrize("unit", ["pixels", "motion"])
+@pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_a_prediction_takes_the_priors_mean_or_what_the_noise_chooses(unit):
-    objective = made(LATENT, unit=unit).eval()
+def test_a_prediction_takes_the_priors_mean_or_what_the_noise_chooses(kind):
+    objective = made(LATENT, **kind).eval()
     stream = sharp(objective)
     _, seen, hidden = objective.corrupted(tiny_batch(LATENT, COUNT))
     sx = objective.encoder(seen)
     prior = stream.latent.prior(sx)
     base, scale = (part(seen["video"], hidden["video"]) for part in (stream.base, stream.unit))
-    assert isinstance(scale, Tensor) is (unit == "motion")
+    assert isinstance(scale, Tensor) is bool(kind)
+
+    def painted(z: Tensor) -> Tensor:
+        return stream.paint(stream.predictor(sx, hidden["video"], z), seen["video"], hidden["video"])
+
     mean = (objective.predict(seen, hidden)["video"] - base) / scale
-    torch.testing.assert_close(mean, stream.predictor(sx, hidden["video"], prior.mean), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mean, painted(prior.mean), atol=1e-5, rtol=1e-5)
     ones = (objective.predict(seen, hidden, lambda width: torch.ones(COUNT, width))["video"] - base) / scale
-    higher = stream.predictor(sx, hidden["video"], prior.mean + (prior.log_variance / 2).exp())
+    higher = painted(prior.mean + (prior.log_variance / 2).exp())
     torch.testing.assert_close(ones, higher, atol=1e-5, rtol=1e-5)
     assert not torch.allclose(mean, ones, atol=1e-4)
 
