@@ -49,16 +49,30 @@ def environment() -> dict[str, Any]:
 @contextmanager
 def open_folder(config: Config, *, changed: Sequence[str] = ()) -> Iterator[Path]:
     """The run folder, locked for this run; its config must agree with one that is there, but for the keys in
-    `changed`.
+    `changed`. The former config comes back where a run fails that had checkpoints and saved no more.
     """
     folder = Path(config.run)
     with ExitStack() as stack:
         if int(os.environ.get("RANK", 0)) == 0:
             stack.enter_context(lock(folder))
             agree(config, folder, changed)
-            write_whole(folder / "config.yaml", dump(config).encode())
+            stack.enter_context(written(config, folder / "config.yaml"))
             write_json(folder / "environment.json", environment())
         yield folder
+
+
+@contextmanager
+def written(config: Config, path: Path) -> Iterator[None]:
+    """The config in its file; as checkpoints fit the config they were saved under, that one is kept if it fails."""
+    saved = set(path.parent.glob("checkpoints/step-*"))
+    former = path.read_bytes() if saved and path.exists() else None
+    write_whole(path, dump(config).encode())
+    try:
+        yield
+    except BaseException:
+        if former is not None and set(path.parent.glob("checkpoints/step-*")) <= saved:
+            write_whole(path, former)
+        raise
 
 
 def agree(config: Config, folder: Path, changed: Sequence[str]) -> None:

@@ -25,13 +25,14 @@ VARIANTS: dict[str, list[str]] = {
     "adamw": ["train.optimizer=adamw"],
     "muon": ["train.optimizer=muon"],
 }
+PAINTED = ["method.predictor_head=linear", "method.moved_copies=0"]  # frames, each patch anew, by one layer
 ROWS: dict[str, list[str]] = {
     "bert_books": ["configs/masked_language_bert_folder.yaml"],
     "mae": ["configs/image_pretraining_mae_folder.yaml", *WORLD],
     "simclr": ["configs/image_pretraining_simclr_folder.yaml", *WORLD],
-    "frame_prediction_latent": ["configs/video_prediction_frame_prediction_latent_folder.yaml", *WORLD],
+    "frame_prediction_latent": ["configs/video_prediction_frame_prediction_latent_folder.yaml", *WORLD, *PAINTED],
     "audio_visual_contrastive": ["configs/audio_visual_contrastive_folder.yaml", *WORLD],
-    "multimodal": ["configs/quickstart.yaml"],
+    "multimodal": ["configs/quickstart.yaml", *PAINTED],
 }
 
 

@@ -29,6 +29,7 @@ COMMON = [
 ]  # fmt: skip
 WORLD = ["data.samples=12000", "data.heldout=0.05"]
 SEEN = ["method.seen_frames=4"]
+PAINTED = [*SEEN, "method.predictor_head=linear", "method.moved_copies=0"]  # each patch anew, by one layer
 PREDICTOR = ["method.predictor_width=192", "method.predictor_layers=3"]  # as wide as the encoder
 SMALL_STEPS = ["encoder.frames=2", "train.learning_rate=1e-3"]  # four times: masks need several
 LATENT = ["method.latent_width=8", "method.latent_layers=1"]
@@ -50,15 +51,15 @@ MOVED = [*MOTION, *COPIES]
 GENERATOR = [*SMALL_ENCODER, "method.generator_width=128", "method.latent_width=8", "train.learning_rate=3e-4"]
 ORDER = [*SMALL_ENCODER, "method.seen_frames=2", "encoder.frames=1", "train.learning_rate=5e-4"]
 ROWS: dict[str, tuple[str, list[str]]] = {  # row -> the method whose config it takes, and what it changes
-    "frame_prediction": ("frame_prediction", [*SEEN, *PREDICTOR]),
-    "frame_prediction_small": ("frame_prediction", [*SEEN, *SMALL]),
+    "frame_prediction": ("frame_prediction", [*PAINTED, *PREDICTOR]),
+    "frame_prediction_small": ("frame_prediction", [*PAINTED, *SMALL]),
     "frame_prediction_small_moved": ("frame_prediction", [*SEEN, *SMALL, *COPIES]),
-    "frame_prediction_latent": ("frame_prediction_latent", [*SEEN, *PREDICTOR, *FEW]),
-    "frame_prediction_latent_small": ("frame_prediction_latent", [*SEEN, *SMALL, *FEW]),
-    "frame_prediction_latent_small_fewer_bits": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MANY]),
-    "frame_prediction_latent_small_muon": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MUON]),
-    "frame_prediction_latent_small_perceptron": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *PERCEPTRON]),
-    "frame_prediction_latent_small_motion": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MOTION]),
+    "frame_prediction_latent": ("frame_prediction_latent", [*PAINTED, *PREDICTOR, *FEW]),
+    "frame_prediction_latent_small": ("frame_prediction_latent", [*PAINTED, *SMALL, *FEW]),
+    "frame_prediction_latent_small_fewer_bits": ("frame_prediction_latent", [*PAINTED, *SMALL, *FEWER, *MANY]),
+    "frame_prediction_latent_small_muon": ("frame_prediction_latent", [*PAINTED, *SMALL, *FEWER, *MUON]),
+    "frame_prediction_latent_small_perceptron": ("frame_prediction_latent", [*PAINTED, *SMALL, *FEWER, *PERCEPTRON]),
+    "frame_prediction_latent_small_motion": ("frame_prediction_latent", [*PAINTED, *SMALL, *FEWER, *MOTION]),
     "frame_prediction_latent_small_moved": ("frame_prediction_latent", [*SEEN, *SMALL, *FEWER, *MOVED]),
     "frame_prediction_gan": ("frame_prediction_gan", [*SEEN, *GENERATOR]),
     "video_diffusion": ("video_diffusion", [*SEEN, *PREDICTOR]),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import TINY, call, metrics, toy_config, toy_run, training_only, write_config
 
-from mmssl.config import load_config
+from mmssl.config import Config, load_config
 from mmssl.errors import CheckpointError, ConfigError
 from mmssl.runs import environment, open_folder, open_run, record_bad, task_of, write_json
 from mmssl.train import train
@@ -40,6 +40,23 @@ def test_open_folder_writes_the_resolved_config_and_the_environment(tmp_path):
     assert said["versions"]["torch"] == metadata.version("torch")
     assert said.keys() >= {"hardware", "python", "processes", "command"}
     assert environment()["processes"] == 1
+
+
+def fails(folder: Path, config: Config, saves: bool) -> None:
+    """A run whose weights do not fit, or one that saved something before."""
+    with open_folder(config, changed=["encoder"]):
+        if saves:
+            (folder / "run" / "checkpoints" / "step-000000003").mkdir()
+        raise CheckpointError("weights do not fit")
+
+
+@pytest.mark.parametrize("saves", [False, True])
+def test_a_config_that_fails_before_it_saves_anything_is_not_that_of_the_run(tmp_path, saves):
+    started(tmp_path)
+    former, new = toy_config(tmp_path), toy_config(tmp_path, "encoder.width=64")
+    with pytest.raises(CheckpointError):
+        fails(tmp_path, new, saves)
+    assert load_config(tmp_path / "run" / "config.yaml") == (new if saves else former)
 
 
 @pytest.mark.parametrize(

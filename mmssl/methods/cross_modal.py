@@ -16,7 +16,7 @@ from mmssl.losses.segments import Segments
 from mmssl.methods.frames import frame_prediction_latent
 from mmssl.methods.pixels import Count, Positive, Ratio, only, visible_only
 from mmssl.modalities.grids import Cut, Words
-from mmssl.models.predictor import WordHead
+from mmssl.models.predictor import Head, WordHead
 from mmssl.models.projector import AtAllTimes, perceptron
 from mmssl.objectives import (
     Branch,
@@ -166,12 +166,14 @@ def multimodal(
     latent_width: Count = 8, latent_weight: Positive = 2e-3, free_nats: NonNegative = 1.5, predictor_layers: Count = 2,
     predictor_width: Count = 128, predictor_heads: Count = 4, embedding_width: Count = 64,
     future_weight: Positive = 10.0, same_clip_weight: NonNegative = 0.0, num_moments: CountOrZero = 1,
-    num_segments: Count = 1, contrast_weight: Positive = 1.0,
+    num_segments: Count = 1, contrast_weight: Positive = 1.0, predictor_head: Head = "linear",
+    moved_copies: CountOrZero = 0, reach: Count = 8,
 ) -> Objective:  # fmt: skip
     """Hidden words, several futures of a clip, and contrast between all modalities, over one encoder; `future_weight`
     brings the error of pixels to the size of the other two, `contrast_weight` times contrast. `same_clip_weight` and
-    `num_segments`: as in `audio_visual_contrastive`; words and pictures are compared with the mean over segments.
-    Of any of text, image, audio and video: without text no words are hidden, without video there are no futures.
+    `num_segments`: as in `audio_visual_contrastive`; words and pictures are compared with the mean over segments;
+    `predictor_head`, `moved_copies` and `reach`: as in `frame_prediction_latent`. Of any of text, image, audio and
+    video: without text no words are hidden, without video there are no futures.
     """
     names = tuple(modalities)
     if len(names) < 2:
@@ -183,7 +185,8 @@ def multimodal(
         parts["future"] = frame_prediction_latent(
             encoder, modalities, seen_frames=seen_frames, latent_per="clip", latent_width=latent_width,
             latent_weight=latent_weight, free_nats=free_nats, latent_layers=1, predictor_layers=predictor_layers,
-            predictor_width=predictor_width, predictor_heads=predictor_heads,
+            predictor_width=predictor_width, predictor_heads=predictor_heads, predictor_head=predictor_head,
+            moved_copies=moved_copies, reach=reach,
         )  # fmt: skip
     has_times = {*BOTH} <= {*names}
     parts["contrast"] = contrast(

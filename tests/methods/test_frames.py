@@ -20,6 +20,7 @@ from mmssl.sections import TrainConfig
 from mmssl.tokens import at
 
 CUT = Grid("video", (8, 12, 12), 3).cut((2, 4, 4))
+PAINTS = ("frame_prediction", "frame_prediction_latent")
 SEVERAL = ("frame_prediction_latent", "frame_prediction_gan", "video_diffusion")
 
 
@@ -40,11 +41,14 @@ def test_seen_frames_that_split_a_patch_or_leave_nothing_are_refused(predicts, s
         seen_patches(predicts, seen_frames, CUT)
 
 
-@pytest.mark.parametrize("method", ["frame_prediction", *SEVERAL])
+@pytest.mark.parametrize(
+    "method, copies", [*((name, None) for name in ("frame_prediction", *SEVERAL)), *((name, 2) for name in PAINTS)]
+)
 @pytest.mark.parametrize("predicts", ["past", "between"])
 @torch.no_grad()
-def test_every_method_predicts_the_past_and_what_lies_between(method, predicts):
-    objective, batch = tiny_objective(method, predicts=predicts).eval(), tiny_batch(method, 3)
+def test_every_method_predicts_the_past_and_what_lies_between(method, copies, predicts):
+    options = {} if copies is None else {"moved_copies": copies}
+    objective, batch = tiny_objective(method, predicts=predicts, **options).eval(), tiny_batch(method, 3)
     _, seen, hidden = objective.corrupted(batch)
     times = (hidden["video"].position // 9).unique().tolist()
     assert times == {"past": [0, 1], "between": [1, 2]}[predicts]
@@ -114,7 +118,7 @@ def test_frames_in_order_come_to_have_less_energy_than_others_whose_clip_was_nev
     assert before.abs().max() < 0.2  # the control: it knew no order
 
 
-@pytest.mark.parametrize("method", ["frame_prediction", "frame_prediction_latent"])
+@pytest.mark.parametrize("method", PAINTS)
 def test_what_moves_is_learnt_sooner_where_seen_frames_are_moved(method):
     """Of clips that were never seen; the last seen frame repeated has an error of 1."""
     error = {}
