@@ -44,6 +44,12 @@ def logged(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def placeless(source: Any) -> Any:
+    """A source without the place of its folder on the machine that measured."""
+    is_path = isinstance(source, str) and Path(source).is_absolute()
+    return "/".join(["FOLDER", *Path(source).parts[-2:]]) if is_path else source
+
+
 def collect(page: str, pairs: list[str]) -> None:
     """Copy the figures of evaluated runs, with their config's size and hardware."""
     found = recorded(page)
@@ -53,6 +59,10 @@ def collect(page: str, pairs: list[str]) -> None:
         environment = json.loads((Path(run) / "environment.json").read_text())
         last = logged(Path(run))[-1]
         found[method] = {key: value for key, value in sorted(evaluation.items()) if key.startswith(KEPT)}
+        if protocol := found[method].get("video.protocol"):
+            found[method]["video.protocol"] = protocol | {
+                key: placeless(protocol[key]) for key in ("source", "heldout")
+            }
         found[method] |= {
             "steps": last["step"],
             "samples_per_second": evaluation["samples_seen"] / max(evaluation["seconds"], 1e-9),

@@ -51,6 +51,13 @@ def test_a_run_is_collected_with_its_protocol_and_stands_in_both_tables(scripts,
     assert tables["video_savanna"] == ""  # no row yet
 
 
+@pytest.mark.parametrize(
+    "source, said", [("savanna", "savanna"), (0.05, 0.05), ("/home/me/made/objects/train", "FOLDER/objects/train")]
+)
+def test_figures_do_not_say_where_the_folders_of_a_machine_lie(scripts, source, said):
+    assert scripts["tables"].placeless(source) == said
+
+
 def test_a_row_of_the_picture_is_drawn_for_each_run_of_a_source(scripts, out, tmp_path, monkeypatch):
     monkeypatch.setattr(scripts["draw_video"], "RESULTS", tmp_path)
     assert scripts["draw_video"].draw(out, "savanna") is None
