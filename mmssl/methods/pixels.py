@@ -56,7 +56,7 @@ def reconstruction(
     base: Base = nothing, names: Sequence[str] | None = None, moves: MovedFrames | None = None, **options: Any,
 ) -> Predictive:  # fmt: skip
     """The hidden patches' own numbers, by a transformer that sees the embeddings of the others; `names` and `options`
-    are those of `TransformerPredictor`.
+    are those of `TransformerPredictor`, which says what `moves` paint of seen frames, where these are given.
     """
     cut = encoder.cuts[name]
     said = cut.width if moves is None else sum(moves.widths)
