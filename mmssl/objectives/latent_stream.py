@@ -41,7 +41,7 @@ class LatentStream(Stream):
         answer = self.rest(at(sy, hidden), seen, hidden)
         # the noise belongs to the sample, so that a step does not depend on how its batch is split
         found = self.latent(sx, answer, hidden, draw.normal("z", self.latent.noise_width))
-        energy = pair_energy(self.energy, self.told(sx, seen, hidden, found.z), answer, hidden.valid)
+        energy = pair_energy(self.energy, self.predicted(sx, seen, hidden, found.z), answer, hidden.valid)
         is_asked = hidden.valid.any(1)
         terms = {"": energy, ".z": torch.where(is_asked, found.cost, 0.0)}
         terms |= {f".{name}": torch.where(is_asked, term, 0.0) for name, term in found.terms.items()}
@@ -68,7 +68,7 @@ class LatentStream(Stream):
         """What the base does not tell of each sample's own answer, in the sample's unit."""
         return (answer - self.base(seen, hidden)) / self.unit(seen, hidden)
 
-    def told(
+    def predicted(
         self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, z: Float[Tensor, "B Z"]
     ) -> Float[Tensor, "B M D"]:
         """What is predicted of the `rest` where z is this."""
@@ -80,7 +80,7 @@ class LatentStream(Stream):
         """min over z of E(x, y, z) + cost(z), for the `rest` of y."""
 
         def of(z: Float[Tensor, "B Z"]) -> Float[Tensor, " B"]:
-            return pair_energy(self.energy, self.told(sx, seen, place, z), answer, valid)
+            return pair_energy(self.energy, self.predicted(sx, seen, place, z), answer, valid)
 
         found = self.latent(sx, answer, place)
         if not self.inference_steps:
@@ -99,7 +99,7 @@ class LatentStream(Stream):
 
     def predict(self, sx: dict[str, Tokens], seen: Tokens, hidden: Place, noise: Noise | None = None) -> Tensor:
         z = self.latent.drawn(sx, None if noise is None else noise(self.latent.prior_width))
-        return self.told(sx, seen, hidden, z) * self.unit(seen, hidden) + self.base(seen, hidden)
+        return self.predicted(sx, seen, hidden, z) * self.unit(seen, hidden) + self.base(seen, hidden)
 
     def settle(self) -> None:
         self.latent.settle()
