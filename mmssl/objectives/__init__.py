@@ -10,7 +10,8 @@ from mmssl.objectives.hidden_frames import ClusteredFrames, ContrastiveStream, H
 from mmssl.objectives.joint_embedding import EmbeddingTeacher, Itself, JointEmbedding, heard_around
 from mmssl.objectives.latent_stream import LatentStream
 from mmssl.objectives.moments import SameClip, SameSegments, even_ends
-from mmssl.objectives.predictive import NextSentence, Predictive, Stream
+from mmssl.objectives.next_sentence import NextSentence
+from mmssl.objectives.predictive import Predictive, Stream
 from mmssl.objectives.ranking import Ranking
 from mmssl.objectives.sampled_codes import SampledCodes
 from mmssl.objectives.together import Together

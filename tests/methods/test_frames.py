@@ -94,6 +94,16 @@ def clips(count: int, seed: int) -> Batch:
     return Batch({"video": [video]}, Draw(seed, torch.zeros(count).long(), torch.arange(count)))
 
 
+def learn(objective: Any, *, steps: int, learning_rate: float) -> None:
+    """Train on fresh clips in each step."""
+    stepper = optimizer(objective, TrainConfig(learning_rate=learning_rate))
+    objective.train()
+    for step in range(steps):
+        objective(clips(16, step)).terms["video"].backward()
+        stepper.step()
+        stepper.zero_grad(set_to_none=True)
+
+
 def order_gap(objective: Any, batch: Batch) -> Tensor:
     """How much higher the energy is of each clip whose frames from the third on are reversed."""
     with torch.no_grad():
@@ -106,13 +116,8 @@ def order_gap(objective: Any, batch: Batch) -> Tensor:
 
 def test_frames_in_order_come_to_have_less_energy_than_others_whose_clip_was_never_seen():
     objective, fresh = tiny_objective("frame_order"), clips(16, 1000)
-    stepper = optimizer(objective, TrainConfig(learning_rate=3e-3))
     before = order_gap(objective, fresh)
-    objective.train()
-    for step in range(60):
-        objective(clips(16, step)).terms["video"].backward()
-        stepper.step()
-        stepper.zero_grad(set_to_none=True)
+    learn(objective, steps=60, learning_rate=3e-3)
     after = order_gap(objective, fresh)
     assert (after > 0.5).all()
     assert before.abs().max() < 0.2  # the control: it knew no order
@@ -124,12 +129,7 @@ def test_what_moves_is_learnt_sooner_where_seen_frames_are_moved(method):
     error = {}
     for copies in (0, 1):
         objective = tiny_objective(method, moved_copies=copies, reach=5)
-        stepper = optimizer(objective, TrainConfig(learning_rate=1e-2))
-        objective.train()
-        for step in range(50):
-            objective(clips(16, step)).terms["video"].backward()
-            stepper.step()
-            stepper.zero_grad(set_to_none=True)
+        learn(objective, steps=50, learning_rate=1e-2)
         fresh = clips(16, 1000)
         tokens, seen, hidden = objective.eval().corrupted(fresh)
         with torch.no_grad():

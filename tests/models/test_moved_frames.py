@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mmssl.drop import NearestFrame, SeenMotion, keep_times
-from mmssl.modalities.grids import Cut, Grid
+from mmssl.modalities.grids import Grid
 from mmssl.models.moved_frames import STAYS, MovedFrames
 from mmssl.objectives.latent_stream import as_it_is
 from mmssl.random import Draw
@@ -19,10 +19,10 @@ COPIES, REACH, COUNT = 2, 3, 2
 CUT = Grid("video", (FRAMES, HEIGHT, WIDTH), CHANNELS).cut(PATCH)
 
 
-def parted(times: list[int], cut: Cut = CUT) -> tuple[Tensor, Tokens, Place]:
+def parted(times: list[int]) -> tuple[Tensor, Tokens, Place]:
     """Clips, and their patches of which these times are seen."""
     clip = torch.randn(COUNT, FRAMES, CHANNELS, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    seen, hidden = keep_times(times)(cut.tokenize([clip]), Draw(0, torch.zeros(COUNT).long(), torch.arange(COUNT)))
+    seen, hidden = keep_times(times)(CUT.tokenize([clip]), Draw(0, torch.zeros(COUNT).long(), torch.arange(COUNT)))
     return clip, seen, hidden
 
 
